@@ -1,0 +1,1 @@
+"""Units, cosmology, background, files, progress and errors: what every other room stands on."""
