@@ -1,0 +1,148 @@
+"""The training loop: steps, validation, early stopping, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import orbax.checkpoint as ocp
+
+from galaxyjax.core.errors import ConfigError, DataError
+from galaxyjax.core.files import read_json, write_json
+from galaxyjax.core.progress import Progress
+from galaxyjax.train.config import FitConfig
+from galaxyjax.train.optim import optimizer as make_optimizer
+from galaxyjax.train.state import TrainState, create
+
+SAVE_EVERY = 20  # evaluations
+
+
+class Data(NamedTuple):
+    """Examples of a regression: features (n, m), targets (n, c), weight (n,)."""
+
+    features: jax.Array
+    targets: jax.Array
+    weight: jax.Array
+
+
+def fit(
+    apply: Callable,
+    params,
+    data: Data,
+    held_out: Data,
+    config: FitConfig,
+    folder: str | Path,
+    identity: str,
+    label: str = "training",
+):
+    """Least squares of ``apply(params, features)`` to targets; returns the best average, and history.
+
+    Args:
+        apply: (params, (n, m)) -> (n, c).
+        data, held_out: training and validation examples, split by simulation.
+        folder: of the checkpoints; a run with the same identity goes on from the last one, bit for bit.
+        identity: hash of recipe and data; another one in the folder is refused.
+
+    Raises:
+        ConfigError: the folder holds another training run.
+        DataError: the loss is not finite.
+    """
+    optimizer = make_optimizer(config)
+    state = create(params, optimizer)
+    folder = Path(folder).absolute()
+    _claim(folder, identity)
+    chunk, evaluate = _compiled(apply, optimizer, config)
+    # Orbax warns when it is not told where arrays live: on this process's first device.
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+    with ocp.CheckpointManager(folder / "checkpoints", options=options) as checkpoints:
+        state, history = _restore(checkpoints, state, folder)
+        with Progress(config.steps, label, unit="step", start=int(state.step)) as progress:
+            while int(state.step) < config.steps and int(state.stale) < config.patience:
+                state, loss = chunk(state, data)
+                state = evaluate(state, held_out)
+                loss, held_out_loss = float(loss), float(state.best_loss)
+                if not jnp.isfinite(loss):
+                    raise DataError(
+                        f"{label}: loss is {loss} at step {int(state.step)}; lower the learning rate"
+                    )
+                history.append((int(state.step), loss, held_out_loss))
+                progress.advance(config.evaluate_every, rms=loss**0.5, best=held_out_loss**0.5)
+                if len(history) % SAVE_EVERY == 0:
+                    _save(checkpoints, state, folder, history)
+        if checkpoints.latest_step() != int(state.step):
+            _save(checkpoints, state, folder, history)
+        checkpoints.wait_until_finished()
+    return state.best, history
+
+
+def _compiled(apply: Callable, optimizer: optax.GradientTransformation, config: FitConfig):
+    """One jitted call for `evaluate_every` steps, one for validation."""
+    key = jax.random.key(config.seed)
+
+    def loss(params, batch: Data):
+        error = apply(params, batch.features) - batch.targets
+        return jnp.sum(batch.weight * jnp.sum(error**2, axis=-1)) / jnp.sum(batch.weight)
+
+    def step(state: TrainState, data: Data):
+        # A pure function of (seed, step): resuming draws the same examples.
+        index = jax.random.randint(
+            jax.random.fold_in(key, state.step), (config.batch,), 0, data.weight.shape[0]
+        )
+        value, gradient = jax.value_and_grad(loss)(state.params, jax.tree.map(lambda a: a[index], data))
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        # Young averages forget faster, so that the random start is gone early.
+        decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
+        average = optax.incremental_update(params, state.average, 1.0 - decay)
+        return state.replace(step=state.step + 1, params=params, opt_state=opt_state, average=average), value
+
+    @jax.jit
+    def chunk(state: TrainState, data: Data):
+        state, values = jax.lax.scan(lambda s, _: step(s, data), state, length=config.evaluate_every)
+        return state, values.mean()
+
+    @jax.jit
+    def evaluate(state: TrainState, held_out: Data):
+        value = loss(state.average, held_out)
+        better = value < state.best_loss
+        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)  # noqa: E731
+        return state.replace(
+            best=keep(state.average, state.best),
+            best_loss=jnp.where(better, value, state.best_loss),
+            best_step=jnp.where(better, state.step, state.best_step),
+            stale=jnp.where(better, 0, state.stale + 1),
+        )
+
+    return chunk, evaluate
+
+
+def _claim(folder: Path, identity: str) -> None:
+    path = folder / "identity.json"
+    if path.exists() and read_json(path)["identity"] != identity:
+        raise ConfigError(
+            f"{folder}: holds another training run (recipe or data differ); choose another --out"
+        )
+    write_json(path, {"identity": identity})
+
+
+def _restore(checkpoints: ocp.CheckpointManager, state: TrainState, folder: Path):
+    step = checkpoints.latest_step()
+    if step is None:
+        return state, []
+    restored = checkpoints.restore(
+        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(state), history=ocp.args.JsonRestore())
+    )
+    return restored["state"], [tuple(row) for row in restored["history"]["rows"]]
+
+
+def _save(checkpoints: ocp.CheckpointManager, state: TrainState, folder: Path, history: list) -> None:
+    rows = {"rows": json.loads(json.dumps(history))}
+    checkpoints.save(
+        int(state.step),
+        args=ocp.args.Composite(state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(rows)),
+    )
