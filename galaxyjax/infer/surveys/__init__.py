@@ -1,0 +1,1 @@
+"""Analyses of surveys, each a frozen configuration."""
