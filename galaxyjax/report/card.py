@@ -1,0 +1,192 @@
+"""`card.md`: what an emulator is, how far to trust it and what it cannot do, from its contract alone.
+
+Every number on a card is read from the contract (the measured error included); nothing is typed by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from galaxyjax.core.files import atomic_path
+from galaxyjax.emulator.contract import Calibration, Contract
+
+# What the codes named in `contract.truth` ask to be cited.
+REFERENCES = {
+    "CAMB": "CAMB: Lewis, Challinor & Lasenby 2000, ApJ 538, 473",
+    "mead2020": "HMcode2020: Mead, Brieden, Tröster & Heymans 2021, MNRAS 502, 1401",
+    "mead2020_feedback": "HMcode2020: Mead, Brieden, Tröster & Heymans 2021, MNRAS 502, 1401",
+    "ppf": "PPF dark energy: Fang, Hu & Lewis 2008, PRD 78, 087303",
+}
+
+ERROR_COLUMNS = ("p50", "p95", "p99", "max", "worst_p95")
+
+
+def write_card(folder: str | Path, contract: Contract) -> Path:
+    """Write `folder`/card.md, whole or not at all, and return its path."""
+    path = Path(folder) / "card.md"
+    with atomic_path(path) as temporary:
+        temporary.write_text(card(contract), encoding="utf-8")
+    return path
+
+
+def card(contract: Contract) -> str:
+    """The card of a contract, as GitHub Markdown."""
+    sections = (
+        f"# {contract.name} {contract.version}\n\n{contract.description}",
+        _use(contract),
+        _inputs(contract),
+        _outputs(contract),
+        _error(contract),
+        _truth(contract),
+        _limits(contract),
+        _cite(contract),
+        f"## Licence\n\n{contract.licence}",
+    )
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; vertical bars in cells are escaped."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def per_cent(fraction: float) -> str:
+    """An error as people read it: 0.00123 -> 0.12%."""
+    return f"{100.0 * fraction:.2g}%"
+
+
+def flat(content: Mapping, prefix: str = "") -> dict[str, object]:
+    """Nested mappings as one, keys joined by dots."""
+    rows: dict[str, object] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        rows |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return rows
+
+
+def extrapolated(entry: Calibration, contract: Contract) -> list[tuple[float, float]]:
+    """The parts of the domain, as (from, to), where the truth itself is an extrapolation."""
+    if entry.name in ("z", "k"):
+        low, high = contract.z_range if entry.name == "z" else contract.k_range
+    else:
+        low, high = contract.domain[entry.name].low, contract.domain[entry.name].high
+    parts = [(low, entry.low)] if low < entry.low else []
+    return parts + ([(entry.high, high)] if entry.high < high else [])
+
+
+def _use(contract: Contract) -> str:
+    needed = [entry.name for entry in contract.inputs if entry.default is None]
+    theta = ", ".join(f'"{name}": {contract.centre[name]:.4g}' for name in needed)
+    outputs = [entry.name for entry in contract.outputs]
+    output = "nonlinear" if "nonlinear" in outputs else outputs[0]
+    return (
+        "```python\nimport galaxyjax\n\n"
+        f'emulator = galaxyjax.load("{contract.name}")\n'
+        f"theta = {{{theta}}}\n"
+        f'power = emulator.predict(theta, k=[0.01, 0.1, 1.0], z=[0.0, 1.0], output="{output}")\n```'
+    )
+
+
+def _inputs(contract: Contract) -> str:
+    marks = {entry.name for entry in contract.calibrated}
+    rows = []
+    for entry in contract.inputs:
+        default = "required" if entry.default is None else f"{entry.default:g}"
+        mark = " *" if entry.name in marks else ""
+        rows.append(
+            (
+                f"`{entry.name}`{mark}",
+                entry.unit,
+                f"{entry.low:g}",
+                f"{entry.high:g}",
+                default,
+                entry.description,
+            )
+        )
+    for name, unit, (low, high) in (("k", "h/Mpc", contract.k_range), ("z", "", contract.z_range)):
+        mark = " *" if name in marks else ""
+        what = "wavenumber" if name == "k" else "redshift"
+        rows.append((f"`{name}`{mark}", unit, f"{low:g}", f"{high:g}", "required", what))
+    text = "## Inputs and domain\n\n" + table(("input", "unit", "from", "to", "default", ""), rows)
+    for constraint in contract.constraints:
+        text += f"\n\nwith {constraint} ({constraint.description})"
+    if marks:
+        text += "\n\n\\* part of this range is extrapolated truth: see below."
+    return (
+        f"{text}\n\nOutside the domain a call raises an error; "
+        "inside `jit` it gives NaN unless another policy is chosen."
+    )
+
+
+def _outputs(contract: Contract) -> str:
+    entries = (*contract.outputs, *contract.derived)
+    rows = [(f"`{entry.name}`", entry.unit or "none", entry.description) for entry in entries]
+    return "## Outputs\n\n" + table(("output", "unit", ""), rows)
+
+
+def _error(contract: Contract) -> str:
+    if not contract.error:
+        return "## Measured error\n\nNot measured yet: run `galaxyjax validate`."
+    parts = ["## Measured error", "Against truth that training never saw."]
+    spectra, gradients = (contract.error.get(name, {}) for name in ("spectra", "gradients"))
+    if spectra:
+        rows = [
+            (f"`{output}`", part, str(numbers["cosmologies"]), *(per_cent(numbers[c]) for c in ERROR_COLUMNS))
+            for output, parts_of in spectra.items()
+            for part, numbers in parts_of.items()
+            if numbers["cosmologies"]
+        ]
+        parts.append(
+            "Percentiles of abs(P_emulator / P_truth - 1), pooled over cosmologies, z and k; the core of the "
+            "domain has 0.4 <= sigma_8 <= 1.2. Last column: 95% of cosmologies have no larger error."
+        )
+        names = ("output", "part", "cosmologies", "50%", "95%", "99%", "largest", "95%, each one's largest")
+        parts.append(table(names, rows))
+    if gradients:
+        parts.append(
+            "Slopes of ln P by every parameter, against finite differences of the truth at "
+            f"{gradients['cosmologies']} cosmologies: the largest error over the slope's largest value."
+        )
+        rows = [(f"`{output}`", per_cent(value)) for output, value in gradients["largest"].items()]
+        parts.append(table(("output", "largest error of a slope"), rows))
+    others = {name: value for name, value in contract.error.items() if name not in ("spectra", "gradients")}
+    if others:
+        parts.append(table(("", "value"), [(n, format_value(v)) for n, v in flat(others).items()]))
+    return "\n\n".join(parts)
+
+
+def format_value(value: object) -> str:
+    """One value of a contract as text: numbers to six digits, lists joined by commas."""
+    if isinstance(value, list | tuple):
+        return ", ".join(format_value(entry) for entry in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _truth(contract: Contract) -> str:
+    rows = [(f"`{name}`", format_value(value)) for name, value in flat(contract.truth).items()]
+    text = "## Truth\n\n" + table(("setting", "value"), rows)
+    marks = []
+    for entry in contract.calibrated:
+        parts = " and ".join(f"{low:g} to {high:g}" for low, high in extrapolated(entry, contract))
+        if parts:
+            marks.append(f"- **`{entry.name}` {parts}: extrapolated truth.** {entry.note}")
+    return text + ("\n\n### Where the truth itself is extrapolated\n\n" + "\n".join(marks) if marks else "")
+
+
+def _limits(contract: Contract) -> str:
+    refused = [f"- **{entry.name}** is refused: {entry.reason}." for entry in contract.refused]
+    refused.append("- Nothing is promised outside the domain above, nor for other models of the truth.")
+    text = "## What it cannot do\n\n" + "\n".join(refused)
+    notes = [f"- {note}" for note in contract.notes]
+    return text + ("\n\n## Notes\n\n" + "\n".join(notes) if notes else "")
+
+
+def _cite(contract: Contract) -> str:
+    named = [str(value) for value in flat(contract.truth).values()]
+    references = dict.fromkeys(REFERENCES[name] for name in named if name in REFERENCES)
+    lines = [f"galaxyjax, emulator {contract.name} {contract.version}", *references]
+    return "## How to cite\n\n" + "\n".join(f"- {line}" for line in lines)
