@@ -1,0 +1,40 @@
+"""`galaxyjax card`: what an emulator is and how far to trust it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import tyro
+
+from galaxyjax.cli import console
+
+
+@dataclass(frozen=True)
+class Card:
+    """Print an emulator's card, made from its contract: domain, truth, measured error, limits, citations."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EMULATOR")] = "matter_power"
+    """An emulator on the shelf, or its folder."""
+    write: bool = False
+    """Write card.md into the emulator's folder instead."""
+    json: bool = False
+    """Print the contract as JSON instead."""
+
+    resume: ClassVar[str] = "nothing was written"
+
+    def run(self) -> None:
+        from galaxyjax.emulator.contract import read_contract
+        from galaxyjax.emulator.shelf import find
+
+        folder = find(self.name)
+        contract = read_contract(folder)
+        if self.json:
+            console.print_json(contract.to_json())
+            return
+        from galaxyjax.report.card import card, write_card
+
+        if self.write:
+            console.say(f"wrote {write_card(folder, contract)}")
+        else:
+            console.say(card(contract))

@@ -1,0 +1,115 @@
+"""`galaxyjax infer`: sample the posterior of a survey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import tyro
+
+from galaxyjax.cli import console
+from galaxyjax.cli.recipe import constant, run_python
+from galaxyjax.core.errors import FileError, unknown_name
+
+SURVEYS = ("kids1000", "mock")
+
+
+@dataclass(frozen=True)
+class Infer:
+    """Sample a posterior with NUTS until the chains have converged: chains, figures, summary.json.
+
+    A Python configuration defines ANALYSIS, and where it likes SURVEY, SAMPLER and EMULATOR, for instance
+
+        from galaxyjax.infer.surveys.kids1000 import KiDS1000
+        ANALYSIS = KiDS1000(logT_AGN=7.8)
+    """
+
+    analysis: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ANALYSIS")]
+    """kids1000, or a Python configuration file."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for everything; a stopped run in it is taken up again."""
+    survey: Annotated[
+        str | None, tyro.conf.arg(metavar="SURVEY", help_behavior_hint="(default: the analysis's own)")
+    ] = None
+    """kids1000, mock, or a survey's .npz file."""
+    emulator: Annotated[
+        str | None, tyro.conf.arg(metavar="EMULATOR", help_behavior_hint="(default: matter_power)")
+    ] = None
+    """An emulator on the shelf, or its folder."""
+    chains: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 4)")] = None
+    """Chains, spread over all devices."""
+    max_draws: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 5000)")] = None
+    """Draws a chain after which sampling stops even if not converged."""
+    r_hat: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="(default: 1.01)")] = None
+    """Largest R-hat that counts as converged."""
+    ess: Annotated[float | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 400)")] = None
+    """Smallest effective sample size that counts as converged."""
+    seed: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 0)")] = None
+    """Seed of the sampler."""
+    double: bool = False
+    """Sample in float64 (slower; the result does not need it)."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+    resume: ClassVar[str] = "the same command takes the chains up again"
+
+    def run(self) -> None:
+        console.start_jax(x64=self.double)
+        from galaxyjax.cli.sampling import sample_survey, show
+
+        analysis, given = self._configuration()
+        names = ("chains", "max_draws", "r_hat", "ess", "seed")
+        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.double:
+            changes["dtype"] = "float64"
+        sampler = replace(given["SAMPLER"], **changes)
+        survey = read_survey(self.survey or given["SURVEY"])
+        console.note(f"{survey.name}: {survey.data.size} band powers")
+        summary, paths = sample_survey(
+            analysis, survey, self.out, sampler, self.emulator or given["EMULATOR"]
+        )
+        if self.json:
+            console.print_json({**summary, "files": paths})
+            return
+        show(summary, paths)
+        console.say(f"\nnext: galaxyjax audit {self.out}")
+
+    def _configuration(self) -> tuple[Any, dict[str, Any]]:
+        """The analysis, and what it says (or leaves) about survey, sampler and emulator."""
+        from galaxyjax.infer.sample import Sampler
+        from galaxyjax.infer.surveys.kids1000 import KiDS1000
+
+        given = {"SURVEY": "kids1000", "SAMPLER": Sampler(), "EMULATOR": "matter_power"}
+        if not self.analysis.endswith(".py"):
+            if self.analysis != "kids1000":
+                raise unknown_name("analysis (or a .py file)", self.analysis, ["kids1000"])
+            return KiDS1000(), given
+        file = Path(self.analysis)
+        if not file.is_file():
+            raise FileError(f"{file}: no such file")
+        module = run_python(file, "configuration")
+        for name, default in given.items():
+            kind = Sampler if name == "SAMPLER" else str
+            if hasattr(module, name):
+                given[name] = constant(module, name, kind, file)
+            else:
+                given[name] = default
+        return constant(module, "ANALYSIS", KiDS1000, file), given
+
+
+def read_survey(name: str):
+    """The survey of that name, or in that .npz file. Raises UnknownName, FileError."""
+    if name == "kids1000":
+        from galaxyjax.data.survey import kids1000
+
+        return kids1000()
+    if name == "mock":
+        from galaxyjax.simulate.mock import load_mock
+
+        return load_mock()
+    if not name.endswith(".npz"):
+        raise unknown_name("survey (or an .npz file)", name, SURVEYS)
+    from galaxyjax.data.survey import load_survey
+
+    return load_survey(name)

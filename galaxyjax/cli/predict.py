@@ -1,0 +1,152 @@
+"""`galaxyjax predict`: spectra at one cosmology."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import tyro
+
+from galaxyjax.cli import console
+from galaxyjax.core.errors import ConfigError, unknown_name
+
+# Planck 2018 (A&A 641, A6), table 2, TT,TE,EE+lowE+lensing; HMcode2020's own choice of feedback.
+FIDUCIAL = {
+    "omega_b": 0.02237,
+    "omega_cdm": 0.1200,
+    "h": 0.6736,
+    "n_s": 0.9649,
+    "ln10A_s": 3.044,
+    "logT_AGN": 7.8,
+}
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Matter power spectra at one cosmology, in (Mpc/h)^3, as a table, a file or a figure.
+
+    Parameters left out take Planck 2018 values, or the emulator's own defaults.
+    """
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EMULATOR")] = "matter_power"
+    """An emulator on the shelf, or its folder."""
+    set: Annotated[
+        tuple[tuple[str, ...], ...],
+        tyro.conf.UseAppendAction,
+        tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="(repeatable)"),
+    ] = ()
+    """Parameters, e.g. --set omega_cdm=0.12 h=0.68."""
+    z: Annotated[tuple[float, ...], tyro.conf.arg(metavar="Z ...")] = (0.0,)
+    """Redshifts."""
+    k: Annotated[
+        tuple[float, ...],
+        tyro.conf.arg(metavar="K ...", help_behavior_hint="(default: 200 over the whole range)"),
+    ] = ()
+    """Wavenumbers in h/Mpc."""
+    output: Annotated[str, tyro.conf.arg(metavar="OUTPUT")] = "nonlinear"
+    """Which output; `galaxyjax shelf` lists them."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """Write all numbers to FILE.npz or FILE.csv."""
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """Draw the spectra to FILE.png, .pdf or .svg."""
+    json: bool = False
+    """Print all numbers as JSON instead of a table."""
+
+    resume: ClassVar[str] = "nothing was written"
+
+    def run(self) -> None:
+        given = settings([word for words in self.set for word in words])
+        if self.out is not None and self.out.suffix not in (".npz", ".csv"):
+            raise ConfigError(f"--out {self.out}: no table format {self.out.suffix!r}; use .npz or .csv")
+        if self.plot is not None and self.plot.suffix not in (".png", ".pdf", ".svg"):
+            raise ConfigError(
+                f"--plot {self.plot}: no figure format {self.plot.suffix!r}; use .png, .pdf or .svg"
+            )
+        console.start_jax()
+        import numpy as np
+
+        import galaxyjax
+
+        emulator = galaxyjax.load(self.name)
+        theta = complete(emulator.contract, given)
+        k = np.asarray(self.k) if self.k else np.geomspace(*emulator.contract.k_range, 200)
+        z = np.asarray(self.z)
+        if z.size == 0:
+            raise ConfigError("--z needs at least one redshift, e.g. --z 0 0.5")
+        power = np.asarray(emulator.predict(theta, k=k, z=z, output=self.output), float)
+        derived = {name: float(value) for name, value in emulator.derived(theta).items()}
+        result = {"emulator": self.name, "output": self.output, "theta": theta, "derived": derived}
+        unit = emulator.contract.output(self.output).unit
+        if self.out is not None:
+            _write(self.out, result, unit, k, z, power)
+        if self.plot is not None:
+            from galaxyjax.report import plots, style
+
+            style.save(plots.spectra(k, z, power, output=self.output, title=self.name), self.plot)
+        if self.json:
+            console.print_json({**result, "unit": unit, "z": z, "k": k, "power": power})
+            return
+        _show(result, unit, k, z, power)
+        for path in (self.out, self.plot):
+            if path is not None:
+                console.say(f"wrote {path}")
+
+
+def settings(words) -> dict[str, float]:
+    """Numbers from NAME=VALUE words. Raises ConfigError naming the word that is not one."""
+    values = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+        if not (name and equals) or number is None:
+            raise ConfigError(f"--set {word}: give NAME=VALUE with a number, e.g. --set omega_cdm=0.12")
+        if name in values:
+            raise ConfigError(f"--set {word}: {name} is set twice")
+        values[name] = number
+    return values
+
+
+def complete(contract, given: Mapping[str, float]) -> dict[str, float]:
+    """Every input: the value given, else the contract's default, else Planck's, else the middle."""
+    for name in given:
+        if name not in contract.domain:
+            raise unknown_name("parameter", name, contract.domain)
+    theta = {}
+    for name, entry in contract.domain.items():
+        fallback = entry.middle if entry.default is not None else FIDUCIAL.get(name, entry.middle)
+        theta[name] = given.get(name, fallback)
+    return theta
+
+
+def _show(result: dict, unit: str, k, z, power) -> None:
+    import numpy as np
+
+    console.say(", ".join(f"{name} = {value:g}" for name, value in result["theta"].items()))
+    console.say(", ".join(f"{name} = {value:.4f}" for name, value in result["derived"].items()))
+    rows = np.unique(np.linspace(0, len(k) - 1, min(len(k), 11)).round().astype(int))
+    cells = [[console.number(k[i]), *(f"{power[j, i]:.5g}" for j in range(len(z)))] for i in rows]
+    console.say(f"\n{result['output']}" + (f" [{unit}]" if unit else ""))
+    console.table(["k [h/Mpc]", *(f"z = {value:g}" for value in z)], cells, left=0)
+
+
+def _write(path: Path, result: dict, unit: str, k, z, power) -> None:
+    import json
+
+    import numpy as np
+
+    from galaxyjax.core.files import atomic_path, write_npz
+
+    about = json.dumps({**result, "unit": unit, "k_unit": "h/Mpc"})
+    if path.suffix == ".npz":
+        write_npz(path, {"k": k, "z": z, "power": power, "about": np.asarray(about)})
+        return
+    columns = np.stack([np.repeat(z, len(k)), np.tile(k, len(z)), power.ravel()], axis=1)
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as handle:
+        handle.write(f"# {about}\n")
+        handle.write("z,k,power\n")
+        np.savetxt(handle, columns, delimiter=",", fmt="%.8g")

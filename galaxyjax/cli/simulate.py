@@ -1,0 +1,90 @@
+"""`galaxyjax simulate`: the truth behind an emulator, or the packaged mock survey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+
+from galaxyjax.cli import console
+from galaxyjax.cli.recipe import constant, load_recipe, truth_folder
+from galaxyjax.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Run the truth suites of a recipe, one file a run; what is there already is not run again.
+
+    `galaxyjax simulate mock` makes the mock survey of the quickstart again instead.
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """An emulator's folder, e.g. emulators/matter_power; or the word `mock`."""
+    part: Literal["both", "truth", "test"] = "both"
+    """Which suite: what the emulator learns from (truth), what judges it (test), or both."""
+    runs: Annotated[
+        int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: the recipe's number)")
+    ] = None
+    """Only the first N runs of each suite."""
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: one a core)")] = (
+        None
+    )
+    """Processes."""
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: truth/<name>, or mock_shear.npz)"),
+    ] = None
+    """Where the suites are written; for `mock`, the file."""
+    json: bool = False
+    """Print what was done as JSON."""
+
+    resume: ClassVar[str] = "whole runs are kept; the same command goes on from there"
+
+    def run(self) -> None:
+        for name in ("runs", "workers"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"--{name} {getattr(self, name)}: give 1 or more")
+        if self.recipe == "mock":
+            self._mock()
+            return
+        folder, recipe = load_recipe(self.recipe)
+        from galaxyjax.cli.pool import worker_pool
+        from galaxyjax.simulate.suite import PowerSuite, simulate
+
+        out = truth_folder(self.out, folder)
+        done = {}
+        parts = ("truth", "test") if self.part == "both" else (self.part,)
+        suites = {part: constant(recipe, part.upper(), PowerSuite, folder / "recipe.py") for part in parts}
+        with worker_pool(self.workers) as pool:
+            for part, suite in suites.items():
+                if self.runs is not None:
+                    suite = replace(suite, runs=min(self.runs, suite.runs))
+                made = simulate(suite, out / part, executor=pool)
+                done[part] = {"folder": out / part, "runs": suite.runs, "made_now": made}
+        if self.json:
+            console.print_json(done)
+            return
+        for part, what in done.items():
+            console.say(
+                f"{part}: {what['runs']} runs in {what['folder']}, {what['made_now']} of them made now"
+            )
+        console.say(f"next: galaxyjax train {folder}" + (f" --truth {out}" if self.out else ""))
+
+    def _mock(self) -> None:
+        for name in ("runs", "workers"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"--{name} has no meaning for the mock survey")
+        path = self.out or Path("mock_shear.npz")
+        if path.suffix != ".npz":
+            raise ConfigError(f"--out {path}: the mock survey is one .npz file")
+        from galaxyjax.core.progress import Progress
+        from galaxyjax.simulate.mock import TRUTH_FILE, write_mock
+
+        with Progress(None, "mock survey from CAMB"):
+            write_mock(path)
+        if self.json:
+            console.print_json({"survey": path, "truth": path.parent / TRUTH_FILE})
+        else:
+            console.say(f"wrote {path} and {path.parent / TRUTH_FILE}")

@@ -1,0 +1,78 @@
+"""`galaxyjax train`: from truth to an emulator on the shelf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import tyro
+
+from galaxyjax.cli import console
+from galaxyjax.cli.recipe import constant, load_recipe, promise, truth_folder
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an emulator from its recipe and write it to its folder: contract, weights, training curves."""
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """An emulator's folder, e.g. emulators/matter_power."""
+    truth: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: truth/<name>)")
+    ] = None
+    """Where `galaxyjax simulate` put the truth."""
+    out: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: the recipe's own)")
+    ] = None
+    """Folder of the trained emulator."""
+    checkpoints: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/<name>)")
+    ] = None
+    """Where checkpoints go, from which a stopped training goes on."""
+    runs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    """Train on the first N truth runs only."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    resume: ClassVar[str] = "checkpoints are kept; the same command goes on from the last one"
+
+    def run(self) -> None:
+        folder, recipe = load_recipe(self.recipe)
+        console.start_jax()
+        import time
+
+        import numpy as np
+
+        from galaxyjax.core.files import write_json, write_npz
+        from galaxyjax.emulator.contract import Contract
+        from galaxyjax.emulator.store import save
+        from galaxyjax.report import plots, style
+        from galaxyjax.simulate.suite import read_suite
+        from galaxyjax.train.spectrum import SpectrumTraining, train
+
+        file = folder / "recipe.py"
+        training = constant(recipe, "TRAINING", SpectrumTraining, file)
+        contract = promise(recipe, Contract, file)
+        truth = truth_folder(self.truth, folder) / "truth"
+        runs = read_suite(truth, self.runs)
+        checkpoints = self.checkpoints or Path("runs") / folder.resolve().name
+        began = time.monotonic()
+        weights, history = train(training, runs, checkpoints)
+        wall = time.monotonic() - began
+        out = self.out or folder
+        save(out, weights, contract)
+        best = {name: rows[-1][2] ** 0.5 for name, rows in history.items()}
+        about = {"runs": len(runs), "wall_s": wall, "identity": training.identity(runs), "rms": best}
+        write_npz(out / "validation" / "training.npz", {name: np.asarray(h) for name, h in history.items()})
+        write_json(out / "validation" / "training.json", about)
+        for name, rows in history.items():
+            steps, loss, held_out = np.transpose(rows)
+            figure = plots.training_curves(steps, {"training": loss, "best validation": held_out})
+            style.save(figure, out / "validation" / f"training_{name}.png")
+        if self.json:
+            console.print_json({"folder": out, "runs": len(runs), "wall_s": wall, "rms_ln_power": best})
+            return
+        console.table(["network", "rms of ln P, validation"], [(n, f"{v:.2e}") for n, v in best.items()])
+        console.say(f"wrote {out} ({len(runs)} truth runs, {wall:.0f} s)")
+        console.say(f"next: galaxyjax validate {out}")
