@@ -11,6 +11,9 @@ import jax
 import pytest
 from hypothesis import settings
 
+# Eight devices in every test process, so that one run covers one device and many.
+jax.config.update("jax_num_cpu_devices", 8)
+
 # The same examples in every run, and no clock: compiling takes seconds on the first of them.
 settings.register_profile("galaxyjax", derandomize=True, deadline=None, max_examples=30, print_blob=True)
 settings.load_profile("galaxyjax")
