@@ -1,0 +1,1 @@
+"""Devices: the named mesh, sharding rules, halo exchange, distributed FFT, pipeline, checkpoints, budgets."""
