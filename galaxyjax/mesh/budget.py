@@ -32,8 +32,9 @@ class Collective:
     kind: one of KINDS. bytes: size of its result on one device, for one execution; of an all-to-all this
     includes the part that stays. count: executions a run, the product of the trip counts of the loops around
     it. exact: False when a loop's length is not in the text (its body is then counted once) or when it sits
-    in a branch (every branch is counted). shape, dtype: of the first array of the result; arrays: how many there
-    are. groups: devices that talk to each other, or (source, target) pairs. op_name: where JAX asked for it.
+    in a branch (every branch is counted). shape, dtype: of the first array of the result; arrays: how many
+    there are. groups: devices that talk to each other, or (source, target) pairs; empty when the text writes
+    them in a form not read here. op_name: where JAX asked for it.
     """
 
     kind: str
