@@ -46,6 +46,7 @@ VERBS = {
     "audit": Word("audit", "Audit", "check a chain against CAMB itself"),
     "simulate": Word("simulate", "Simulate", "run the truth that an emulator learns from (resumable)"),
     "train": Word("train", "Train", "train an emulator from its recipe (resumable)"),
+    "launch": Word("launch", "Launch", "run a verb as several processes that share one mesh"),
     "validate": Word("validate", "Validate", "measure an emulator against truth it never saw"),
     "card": Word("card", "Card", "an emulator's card: domain, truth, measured error, limits"),
 }

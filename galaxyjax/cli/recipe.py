@@ -3,7 +3,7 @@
 A recipe names
 
     TRUTH, TEST    simulate.suite.PowerSuite: what it learns from, and what judges it, by seed disjoint
-    TRAINING       train.spectrum.SpectrumTraining: model and optimisation
+    TRAINING       train.spectrum.SpectrumTraining or train.field.FieldTraining: model and optimisation
     contract()     emulator.contract.Contract, with error and files still empty
 
 `load` never imports a recipe; only the verbs that make emulators do.

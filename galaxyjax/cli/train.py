@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, ClassVar
 
 import tyro
 
 from galaxyjax.cli import console
 from galaxyjax.cli.recipe import constant, load_recipe, promise, truth_folder
+from galaxyjax.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class Train:
     """Where checkpoints go, from which a stopped training goes on."""
     runs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Train on the first N truth runs only."""
+    mesh: Annotated[
+        str | None, tyro.conf.arg(metavar="SIZES", help_behavior_hint="(default: all devices on data)")
+    ] = None
+    """Devices along each axis, e.g. data=2,x=2,y=2 (networks of fields; see galaxyjax launch --help)."""
+    profile: bool = False
+    """Write a trace of a few steps beside the checkpoints, for TensorBoard or Perfetto (likewise)."""
+    hang_after: Annotated[float, tyro.conf.arg(metavar="S")] = 1800.0
+    """End a process in which nothing has happened for this many seconds; 0 for never (likewise)."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -40,6 +50,13 @@ class Train:
     def run(self) -> None:
         folder, recipe = load_recipe(self.recipe)
         console.start_jax()
+        file = folder / "recipe.py"
+        from galaxyjax.train.field import FieldTraining
+
+        if isinstance(getattr(recipe, "TRAINING", None), FieldTraining):
+            return self._fields(recipe, folder, file)
+        if self.mesh is not None or self.profile:
+            raise ConfigError(f"{file}: --mesh and --profile are for networks of fields; leave them out")
         import time
 
         import numpy as np
@@ -51,7 +68,6 @@ class Train:
         from galaxyjax.simulate.suite import read_suite
         from galaxyjax.train.spectrum import SpectrumTraining, train
 
-        file = folder / "recipe.py"
         training = constant(recipe, "TRAINING", SpectrumTraining, file)
         contract = promise(recipe, Contract, file)
         truth = truth_folder(self.truth, folder) / "truth"
@@ -76,3 +92,21 @@ class Train:
         console.table(["network", "rms of ln P, validation"], [(n, f"{v:.2e}") for n, v in best.items()])
         console.say(f"wrote {out} ({len(runs)} truth runs, {wall:.0f} s)")
         console.say(f"next: galaxyjax validate {out}")
+
+    def _fields(self, recipe: ModuleType, folder: Path, file: Path) -> None:
+        from galaxyjax.mesh.topology import build_mesh, start
+
+        start()  # before anything below touches a device
+        from galaxyjax.cli import train_field
+
+        train_field.run(
+            recipe.TRAINING,
+            recipe,
+            file,
+            self.out or folder,
+            self.checkpoints or Path("runs") / folder.resolve().name,
+            build_mesh(self.mesh),
+            profile=self.profile,
+            patience=self.hang_after,
+            json=self.json,
+        )

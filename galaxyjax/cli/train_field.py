@@ -1,0 +1,89 @@
+"""`galaxyjax train` for networks of fields: recipe and mesh to weights, on any number of processes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from galaxyjax.cli import console
+from galaxyjax.cli.recipe import promise
+from galaxyjax.core.files import write_json, write_npz
+from galaxyjax.emulator.contract import Contract
+from galaxyjax.emulator.store import save
+from galaxyjax.train.field import FieldTraining, Trained, train
+from galaxyjax.train.preempt import TOLD_TO_STOP
+
+
+def run(
+    training: FieldTraining,
+    recipe: ModuleType,
+    file: Path,
+    out: Path,
+    checkpoints: Path,
+    mesh: Mesh,
+    *,
+    profile: bool,
+    patience: float,
+    json: bool,
+) -> None:
+    """Train and write weights, curves and a summary to `out`; SystemExit(143) when told to stop early.
+
+    A recipe without `contract()` gives weights alone: weights/weights.npz.
+    """
+    began = time.monotonic()
+    trained = train(training, mesh, checkpoints, profile=profile, patience=patience, label=file.parent.name)
+    # Shards lie on all processes: everyone takes part, and process 0 writes.
+    whole = jax.jit(lambda w: w, out_shardings=NamedSharding(mesh, P()))(trained.weights)
+    if jax.process_index() == 0:
+        if trained.told_to_stop:
+            console.note(
+                f"stopped at step {trained.step} as told, saved; the same command goes on from there"
+            )
+        else:
+            _write(training, recipe, file, out, trained, whole, mesh, time.monotonic() - began, json)
+    if trained.told_to_stop:
+        raise SystemExit(TOLD_TO_STOP)
+
+
+def _write(training, recipe, file, out, trained: Trained, whole, mesh, wall: float, json: bool) -> None:
+    if hasattr(recipe, "contract"):
+        save(out, whole, promise(recipe, Contract, file))
+    else:
+        leaves = jax.tree_util.tree_leaves_with_path(whole)
+        named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+        write_npz(out / "weights" / "weights.npz", {name: np.asarray(leaf) for name, leaf in named.items()})
+    steps, loss, held_out, best = np.transpose(trained.history)
+    about = {
+        "steps": trained.step,
+        "best_held_out": float(best[-1]),
+        "mesh": {axis: int(size) for axis, size in mesh.shape.items()},
+        "processes": jax.process_count(),
+        "seconds_a_step": trained.seconds_a_step,
+        "model_flop_utilisation": trained.utilisation,
+        "wall_s": wall,
+        "identity": training.identity(),
+    }
+    write_json(out / "validation" / "training.json", about)
+    write_npz(out / "validation" / "training.npz", {"history": np.asarray(trained.history)})
+    _draw(out / "validation" / "training.png", steps, {"training": loss, "held out": held_out})
+    if json:
+        console.print_json({"folder": out, **about, "losses": trained.losses})
+        return
+    rows = [(str(int(s)), f"{a:.3e}", f"{b:.3e}") for s, a, b in zip(steps, loss, held_out, strict=True)]
+    console.table(["step", "training loss", "held out"], rows[-10:])
+    console.say(f"wrote {out} ({trained.step} steps, {wall:.0f} s)")
+
+
+def _draw(path: Path, steps, curves) -> None:
+    """Training curves, where Matplotlib (extra `sample`) is installed: a compute node often has none."""
+    try:
+        from galaxyjax.report import plots, style
+    except ModuleNotFoundError:
+        return
+    style.save(plots.training_curves(steps, curves), path)
