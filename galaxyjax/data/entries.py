@@ -1,0 +1,206 @@
+"""What a manifest says: files, sets of simulations, products, parameter tables, access."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from galaxyjax.core.errors import ConfigError, unknown_name
+from galaxyjax.data.paths import check_name
+from galaxyjax.data.template import Template
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a dataset: local name (may hold folders), size in bytes, sha256, addresses in order.
+
+    size and sha256 are None where nobody published them.
+    """
+
+    name: str
+    size: int | None
+    sha256: str | None
+    url: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns of a parameter file, as it names them, and what they mean.
+
+    header: whether the file's first line names the columns (then it must name these). key: "name" when the
+    first column names the simulation, "row" when its number counts from 0. rename: the file's name -> ours.
+    units: by our names; a column not named has none. convention: "normalised" when feedback parameters are
+    multiples of the fiducial ones, "raw" when they are the code's own. normalise: our name -> (the file's
+    name, its fiducial value), which turns raw into normalised. delimiter: "space" or "comma".
+    """
+
+    columns: tuple[str, ...]
+    header: bool = True
+    key: str = "name"
+    convention: str = "normalised"
+    delimiter: str = "space"
+    rename: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    normalise: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A parameter file: its entry in `files`, its layout, and how many rows it must have."""
+
+    file: str
+    layout: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Set:
+    """Simulations that belong together. simulations: a template such as "LH_{0..999}", or "table".
+
+    table: the name of their parameter table ("" when there is none), of this dataset or "dataset:name".
+    products: which products it has (all when empty). items: fields in one file for each simulation, one
+    after the other (15 maps, say). status: "public", or who has it.
+    """
+
+    name: str
+    simulations: str
+    table: str = ""
+    products: tuple[str, ...] = ()
+    items: int = 1
+    status: str = "public"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Product:
+    """One kind of file: a path in which {set}, {simulation} and {axis} stand for what varies, and its axes.
+
+    one_file: the file holds all simulations of the set, in the order of its table.
+    """
+
+    path: str
+    what: str = ""
+    axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    one_file: bool = False
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to get at the files: addresses to which a path is added, a Globus collection, a personal key.
+
+    tried: the day on which an address was last seen to work, "" while nobody has. key_header and
+    key_variable: the HTTP header that carries a personal key and the environment variable that holds it.
+    command: what makes the files, for a suite of this project.
+    """
+
+    base: tuple[str, ...] = ()
+    globus: str = ""
+    globus_path: str = "/"
+    homepage: str = ""
+    tried: str = ""
+    key_header: str = ""
+    key_variable: str = ""
+    command: str = ""
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One dataset. local: further folders of GALAXYJAX_DATA that may hold its files; path: the TOML file."""
+
+    name: str
+    title: str
+    licence: str
+    citation: tuple[str, ...]
+    files: tuple[Source, ...] = ()
+    note: str = ""
+    format: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)
+    local: tuple[str, ...] = ()
+    access: Access = Access()
+    sets: Mapping[str, Set] = field(default_factory=dict)
+    products: Mapping[str, Product] = field(default_factory=dict)
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    path: Path = Path()
+
+    def file(self, name: str) -> Source:
+        """Return the file with this local name, listed or made by a template. Raises UnknownName."""
+        for source in self.files:
+            if source.name == name:
+                return source
+        if self.matching(name) is not None:
+            return self._made(name)
+        raise unknown_name(f"file of {self.name}", name, [source.name for source in self.files])
+
+    def set(self, name: str) -> Set:
+        """Return a set. Raises UnknownName."""
+        if name not in self.sets:
+            raise unknown_name(f"set of {self.name}", name, self.sets)
+        return self.sets[name]
+
+    def simulations(self, name: str) -> tuple[str, ...]:
+        """Return the names of a set's simulations, in the order of its parameter table."""
+        chosen = self.set(name)
+        if chosen.simulations == "table":
+            from galaxyjax.data.parameters import parameter_table
+
+            return parameter_table(self, name).simulations
+        return tuple(Template(chosen.simulations).expand())
+
+    def sources(
+        self, set_name: str, product: str, simulations: tuple[str, ...] | None = None, **axes: str
+    ) -> tuple[Source, ...]:
+        """Return the files of one product of a set, for all its simulations or for those named.
+
+        axes: a value for each axis of the product, e.g. snapshot="090"; one with a single value may be left
+        out. Raises UnknownName for a wrong name or value, ConfigError for an axis without a value.
+        """
+        chosen = self.set(set_name)
+        known = chosen.products or tuple(self.products)
+        if product not in known:
+            raise unknown_name(f"product of {self.name} {set_name}", product, known)
+        kind = self.products[product]
+        values = {"set": set_name, **_axes(f"{self.name} {product}", kind, axes)}
+        if kind.one_file:
+            return (self._made(Template(kind.path).fill(values)),)
+        everyone = self.simulations(set_name)
+        for name in simulations or ():
+            if name not in everyone:
+                raise unknown_name(f"simulation of {self.name} {set_name}", name, everyone[:12])
+        names = everyone if simulations is None else simulations
+        return tuple(self._made(Template(kind.path).fill({**values, "simulation": name})) for name in names)
+
+    def matching(self, name: str) -> dict[str, str] | None:
+        """Return what a file's name stands for ({"product", "set", "simulation", axes}), or None."""
+        for product, kind in self.products.items():
+            found = Template(kind.path).match(name, {"set": r".+", "simulation": r"[^/]+"})
+            if found is None or found.get("set", "") not in self.sets:
+                continue
+            # A path that does not name the set stands for it where there is only one.
+            allowed = all(found.get(axis) in values for axis, values in kind.axes.items())
+            if allowed and product in (self.sets[found["set"]].products or self.products):
+                return {"product": product, **found}
+        return None
+
+    def _made(self, name: str) -> Source:
+        name = check_name(name, f"{self.path}")
+        url = tuple(f"{base.rstrip('/')}/{name}" for base in self.access.base)
+        return Source(name, None, None, url)
+
+
+def _axes(what: str, kind: Product, given: Mapping[str, str]) -> dict[str, str]:
+    for axis in given:
+        if axis not in kind.axes:
+            raise unknown_name(f"axis of {what}", axis, kind.axes)
+    values = {}
+    for axis, known in kind.axes.items():
+        if axis not in given and len(known) > 1:
+            raise ConfigError(f"{what}: no {axis} given; choose one of {_some(known)}")
+        values[axis] = given.get(axis, known[0])
+        if values[axis] not in known:
+            raise unknown_name(f"{axis} of {what}", values[axis], known)
+    return values
+
+
+def _some(values: tuple[str, ...]) -> str:
+    return ", ".join(values) if len(values) <= 8 else f"{', '.join(values[:3])}, ..., {values[-1]}"
