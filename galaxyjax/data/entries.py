@@ -24,48 +24,56 @@ class Source:
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns of a parameter file, as it names them, and what they mean.
+    """Columns of a parameter file, by the file's own names, after the one that names the simulation.
 
-    header: whether the file's first line names the columns (then it must name these). key: "name" when the
-    first column names the simulation, "row" when its number counts from 0. rename: the file's name -> ours.
-    units: by our names; a column not named has none. convention: "normalised" when feedback parameters are
-    multiples of the fiducial ones, "raw" when they are the code's own. normalise: our name -> (the file's
-    name, its fiducial value), which turns raw into normalised. delimiter: "space" or "comma".
+    key: "name" when the first column names the simulation, "row" when rows are counted from 0. rename: the
+    file's name -> ours. units: by our names; a column not named has none. text: columns that hold no
+    numbers; summed: columns with several numbers of which the sum counts. convention: "normalised" when
+    feedback parameters are multiples of their fiducial values, "raw" when they are the code's own;
+    normalise: our name -> (the file's name, its fiducial value), which turns raw into normalised.
     """
 
     columns: tuple[str, ...]
-    header: bool = True
     key: str = "name"
     convention: str = "normalised"
     delimiter: str = "space"
     rename: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    text: tuple[str, ...] = ()
+    summed: tuple[str, ...] = ()
     normalise: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A parameter file: its entry in `files`, its layout, and how many rows it must have."""
+    """A parameter file: its entry in `files`, its layout, how many rows it must have.
+
+    header: whether the file names its columns, which must then be the layout's.
+    """
 
     file: str
     layout: str
     rows: int
+    header: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Set:
-    """Simulations that belong together. simulations: a template such as "LH_{0..999}", or "table".
+    """Simulations that belong together. simulations: templates such as "LH_{0..999}", or "table".
 
     table: the name of their parameter table ("" when there is none), of this dataset or "dataset:name".
-    products: which products it has (all when empty). items: fields in one file for each simulation, one
-    after the other (15 maps, say). status: "public", or who has it.
+    row: (pattern, template) that makes the name in the table of a simulation's, where they differ. fixed:
+    parameters that all simulations share. products: which products it has (all when empty). status:
+    "public", or who has it.
     """
 
     name: str
-    simulations: str
+    simulations: tuple[str, ...]
     table: str = ""
+    row: tuple[str, ...] = ()
+    fixed: Mapping[str, float] = field(default_factory=dict)
     products: tuple[str, ...] = ()
-    items: int = 1
     status: str = "public"
     note: str = ""
 
@@ -74,18 +82,22 @@ class Set:
 class Product:
     """One kind of file: a path in which {set}, {simulation} and {axis} stand for what varies, and its axes.
 
-    one_file: the file holds all simulations of the set, in the order of its table.
+    one_file: the file holds all simulations of the set, in the order of its table, and of each `items`
+    fields one after the other (15 maps, say).
     """
 
     path: str
     what: str = ""
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     one_file: bool = False
+    items: int = 1
 
 
 @dataclass(frozen=True)
 class Access:
     """How to get at the files: addresses to which a path is added, a Globus collection, a personal key.
+
+    base: addresses for the paths of products; files: for the names of listed files without their own.
 
     tried: the day on which an address was last seen to work, "" while nobody has. key_header and
     key_variable: the HTTP header that carries a personal key and the environment variable that holds it.
@@ -93,6 +105,7 @@ class Access:
     """
 
     base: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     globus: str = ""
     globus_path: str = "/"
     homepage: str = ""
@@ -125,10 +138,7 @@ class Manifest:
 
     def file(self, name: str) -> Source:
         """Return the file with this local name, listed or made by a template. Raises UnknownName."""
-        for source in self.files:
-            if source.name == name:
-                return source
-        if self.matching(name) is not None:
+        if any(source.name == name for source in self.files) or self.matching(name) is not None:
             return self._made(name)
         raise unknown_name(f"file of {self.name}", name, [source.name for source in self.files])
 
@@ -141,11 +151,11 @@ class Manifest:
     def simulations(self, name: str) -> tuple[str, ...]:
         """Return the names of a set's simulations, in the order of its parameter table."""
         chosen = self.set(name)
-        if chosen.simulations == "table":
+        if chosen.simulations == ("table",):
             from galaxyjax.data.parameters import parameter_table
 
             return parameter_table(self, name).simulations
-        return tuple(Template(chosen.simulations).expand())
+        return tuple(one for text in chosen.simulations for one in Template(text).expand())
 
     def sources(
         self, set_name: str, product: str, simulations: tuple[str, ...] | None = None, **axes: str
@@ -174,15 +184,18 @@ class Manifest:
         """Return what a file's name stands for ({"product", "set", "simulation", axes}), or None."""
         for product, kind in self.products.items():
             found = Template(kind.path).match(name, {"set": r".+", "simulation": r"[^/]+"})
-            if found is None or found.get("set", "") not in self.sets:
+            if found is None or not all(found.get(axis, "") in known for axis, known in kind.axes.items()):
                 continue
-            # A path that does not name the set stands for it where there is only one.
-            allowed = all(found.get(axis) in values for axis, values in kind.axes.items())
-            if allowed and product in (self.sets[found["set"]].products or self.products):
-                return {"product": product, **found}
+            for set_name in [found["set"]] if "set" in found else self.sets:
+                having = set_name in self.sets and product in (self.sets[set_name].products or self.products)
+                if having and (kind.one_file or found["simulation"] in self.simulations(set_name)):
+                    return {**found, "product": product, "set": set_name}
         return None
 
     def _made(self, name: str) -> Source:
+        for source in self.files:
+            if source.name == name:
+                return source
         name = check_name(name, f"{self.path}")
         url = tuple(f"{base.rstrip('/')}/{name}" for base in self.access.base)
         return Source(name, None, None, url)

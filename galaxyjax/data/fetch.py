@@ -100,7 +100,8 @@ def in_data_folder(manifest: Manifest, source: Source) -> Path | None:
     """Return the file in $GALAXYJAX_DATA/<dataset>, or None. Raises FileError when its content differs."""
     root = _data_folder()
     for folder in (manifest.name, *manifest.local) if root is not None else ():
-        path = below(root, f"{folder}/{source.name}", manifest.name, links=True)
+        name = source.name if folder == "." else f"{folder}/{source.name}"
+        path = below(root, name, manifest.name, links=True)
         if path.is_file():
             _check_found(manifest, source, path)
             return path

@@ -63,13 +63,14 @@ def _manifest(path: Path, content: dict) -> Manifest:
     sources = content.pop("files", [])
     if not sources and not content.get("products"):
         raise FileError(f"{path}: no [[files]] and no [products]; a manifest names at least one file")
-    content["files"] = tuple(_source(path, entry) for entry in sources)
     _check_names(path, Manifest, content)
+    content["access"] = _access(path, content.get("access", {}))
+    content["files"] = tuple(_source(path, entry, content["access"].files) for entry in sources)
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", content["name"]):
         raise FileError(f"{path}: the name {content['name']!r} may hold only a-z, 0-9, '_' and '-'")
     content["citation"] = tuple(content["citation"])
-    content["local"] = tuple(check_name(folder, f"{path}: local") for folder in content.get("local", ()))
-    content["access"] = _access(path, content.get("access", {}))
+    local = content.get("local", ())
+    content["local"] = tuple(f if f == "." else check_name(f, f"{path}: local") for f in local)
     kinds = {"sets": Set, "products": Product, "layouts": Layout, "tables": Table}
     for part, kind in kinds.items():
         content[part] = {name: _entry(path, kind, name, e) for name, e in content.get(part, {}).items()}
@@ -78,8 +79,10 @@ def _manifest(path: Path, content: dict) -> Manifest:
     return manifest
 
 
-def _source(path: Path, entry: dict) -> Source:
+def _source(path: Path, entry: dict, bases: tuple[str, ...] = ()) -> Source:
     unpublished = entry.get("sha256") == UNPUBLISHED
+    if bases and "url" not in entry:
+        entry = {**entry, "url": [f"{base.rstrip('/')}/{entry.get('name')}" for base in bases]}
     _check_names(path, Source, {"size": None, **entry} if unpublished else entry)
     source = Source(entry["name"], entry.get("size"), entry["sha256"], tuple(entry["url"]))
     check_name(source.name, str(path))
@@ -96,8 +99,9 @@ def _source(path: Path, entry: dict) -> Source:
 
 def _access(path: Path, entry: dict) -> Access:
     _check_names(path, Access, entry)
-    access = Access(**{**entry, "base": tuple(entry.get("base", ()))})
-    _check_addresses(path, "access", access.base)
+    addresses = {part: tuple(entry.get(part, ())) for part in ("base", "files")}
+    access = Access(**{**entry, **addresses})
+    _check_addresses(path, "access", access.base + access.files)
     if access.key_header and not all(url.startswith("https://") for url in access.base):
         raise FileError(f"{path}: access: a key may only go to https addresses")
     return access
@@ -111,11 +115,13 @@ def _check_addresses(path: Path, name: str, addresses: tuple[str, ...]) -> None:
 
 
 def _entry(path: Path, kind: type, name: str, entry: dict):
-    _check_names(path, kind, entry, name)
+    _check_names(path, kind, {"name": name, **entry} if kind is Set else entry, name)
     made = dict(entry)
-    for key in ("products", "columns"):
+    if kind is Set:
+        made["name"] = name
+    for key in ("products", "columns", "text", "summed", "row", "simulations"):
         if key in made:
-            made[key] = tuple(made[key])
+            made[key] = (made[key],) if isinstance(made[key], str) else tuple(made[key])
     if "axes" in made:
         axes = made["axes"].items()
         made["axes"] = {
@@ -160,7 +166,7 @@ def _check_sense(manifest: Manifest) -> None:
         check_name(name, f"{path}: sets")
         if chosen.table and ":" not in chosen.table and chosen.table not in manifest.tables:
             raise FileError(f"{path}: sets: {name}: {unknown_name('table', chosen.table, manifest.tables)}")
-        if chosen.simulations == "table" and not chosen.table:
+        if chosen.simulations == ("table",) and not chosen.table:
             raise FileError(f"{path}: sets: {name}: its simulations are a table's, and it has none")
         for product in chosen.products:
             if product not in manifest.products:
