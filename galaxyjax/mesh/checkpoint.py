@@ -70,8 +70,8 @@ class Checkpoints:
         """Return when what `save` was given is on disk."""
         self._manager.wait_until_finished()
 
-    def restore(self, template, local=None) -> Restored | None:
-        """The newest checkpoint, or None when there is none.
+    def restore(self, template, local=None, step: int | None = None) -> Restored | None:
+        """The newest checkpoint, or that of `step`; None when there is none.
 
         template, local: pytrees of `jax.ShapeDtypeStruct` with shardings, or of arrays: where the state shall
         lie now, whatever mesh and however many processes it was saved from.
@@ -79,7 +79,7 @@ class Checkpoints:
         Raises:
             ConfigError: the folder holds another run, or a state of another structure.
         """
-        step = self.latest
+        step = self.latest if step is None else step
         if step is None:
             return None
         header = self._read(step, header=ocp.args.JsonRestore())["header"]

@@ -37,7 +37,7 @@ class FieldFitConfig(FitConfig):
     evaluate_every: int = 100
     warmup: int = 100  # steps of linearly rising learning rate
     accumulate: int = 1  # parts in which each device takes its fields, one after the other
-    compute: str = "float32"  # or "bfloat16": of the network; weights, loss and sums stay float32
+    compute: str | None = None  # "bfloat16" for the network; weights, loss and sums stay float32
     clip: float = 1.0  # largest global norm of the gradient; 0 for none
     compress: bool = False  # gradient sums as bfloat16 with error feedback
     fsdp: bool = False  # large tensors lie in shards over the mesh's data axis
@@ -53,5 +53,5 @@ class FieldFitConfig(FitConfig):
             raise ConfigError(f"training: warmup = {self.warmup} must lie in 0..{self.steps - 1} (steps - 1)")
         if self.clip < 0.0:
             raise ConfigError(f"training: clip = {self.clip} must not be negative; 0 switches clipping off")
-        if self.compute not in ("float32", "bfloat16"):
-            raise ConfigError(f"training: compute = {self.compute!r} must be 'float32' or 'bfloat16'")
+        if self.compute not in (None, "float32", "bfloat16"):
+            raise ConfigError(f"training: compute = {self.compute!r} must be 'float32', 'bfloat16' or None")

@@ -14,18 +14,16 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import DataError
-from galaxyjax.mesh import collect
 from galaxyjax.mesh.checkpoint import Checkpoints
-from galaxyjax.mesh.topology import BATCH, FIELD, build_mesh, check_field
+from galaxyjax.mesh.topology import BATCH, FIELD, SPATIAL, check_field
 from galaxyjax.train import step as steps
 from galaxyjax.train.config import FieldFitConfig
 from galaxyjax.train.identity import fingerprint
 from galaxyjax.train.metrics import Metrics, Trace
 from galaxyjax.train.optim import field_optimizer
 from galaxyjax.train.preempt import Preemption
+from galaxyjax.train.state import TrainState
 from galaxyjax.train.watchdog import Watchdog
-
-SPATIAL = ("x", "y")
 
 
 class FieldBatch(NamedTuple):
@@ -40,12 +38,18 @@ LAYOUT = FieldBatch(FIELD, BATCH, FIELD)
 
 
 class FieldModel(Protocol):
-    """A network of periodic fields; `models.vnet.VNet` is one."""
+    """A network of periodic fields, a frozen dataclass; `models.vnet.VNet` is one."""
+
+    remat: bool
+    dtype: str | None
 
     def init(self, key: jax.Array) -> Any: ...
 
     def apply_block(self, params, field, style, axes: tuple[str, str]) -> jax.Array:
         """One device's block of the output, inside `shard_map`."""
+
+    def flops(self, cells: tuple[int, int, int]) -> int:
+        """Operations of a forward pass over one whole field."""
 
 
 class FieldSource(Protocol):
@@ -135,31 +139,25 @@ def train(
     """
     fit, folder = recipe.fit, Path(folder)
     check_field(mesh, recipe.cells, fit.batch)
-    optimizer = field_optimizer(fit)
-    specs = parameter_specs(recipe, mesh)
-    shapes, shardings = steps.state_shardings(recipe.model.init, optimizer, mesh, specs)
-    template = jax.tree.map(
-        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), shapes, shardings
-    )
-    loss = block_loss(recipe)
+    optimizer, specs, loss = field_optimizer(fit), parameter_specs(recipe, mesh), block_loss(recipe)
+    state = template(recipe, mesh)
     update = steps.make_step(loss, optimizer, mesh, specs, LAYOUT, fit)
     measure, judge = steps.make_evaluate(loss, mesh, specs, LAYOUT)
-    residual = steps.no_residual(shapes.params, mesh, specs) if fit.compress else None
+    residual = steps.no_residual(state.params, mesh, specs) if fit.compress else None
 
     with ExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(patience, jax.process_index(), jax.process_count()))
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", recipe.identity(), mesh))
-        found = checkpoints.restore(template, residual)
+        found = checkpoints.restore(state, residual)
         if found is None:
-            state = steps.born(recipe.model.init, jax.random.key(fit.seed), optimizer, shardings)
+            state = steps.born(recipe.model.init, jax.random.key(fit.seed), optimizer, state)
             history, recent = [], []
         else:
             state, residual = found.state, residual if found.local is None else found.local
             history, recent = [tuple(row) for row in found.about["history"]], found.about["recent"]
         step, stale = int(state.step), int(state.stale)
         held_out = recipe.source.held_out(mesh, fit.batch)
-        counted = flops_of_gradient(recipe, held_out[0])
-        flops = None if counted is None else counted * fit.batch
+        flops = 3 * fit.batch * recipe.model.flops((recipe.cells,) * 3)  # forward, and twice that backward
         metrics = stack.enter_context(
             Metrics(folder / "events", fit.steps, step, fit.batch, flops, mesh.size, label)
         )
@@ -222,34 +220,20 @@ def parameter_specs(recipe: FieldTraining, mesh: Mesh):
     return jax.tree.map(lambda _: P(), params)
 
 
-def block_loss(recipe: FieldTraining) -> Callable:
-    """(params, block of a `FieldBatch`) -> loss (), inside `shard_map`; the network runs in `fit.compute`."""
-    compute = jnp.dtype(recipe.fit.compute)
-    apply = recipe.model.apply_block
-    if recipe.fit.remat:
-        apply = jax.checkpoint(apply, static_argnums=3)
+def template(recipe: FieldTraining, mesh: Mesh) -> TrainState:
+    """The training state as shapes, each with its place on the mesh."""
+    specs = parameter_specs(recipe, mesh)
+    return steps.state_template(recipe.model.init, field_optimizer(recipe.fit), mesh, specs)
 
-    def cast(tree):
-        return jax.tree.map(lambda a: a.astype(compute), tree)
+
+def block_loss(recipe: FieldTraining) -> Callable:
+    """(params, block of a `FieldBatch`) -> loss (), inside `shard_map`; weights and loss are float32."""
+    model, fit = recipe.model, recipe.fit
+    # How it is computed is the training's affair; the emulator keeps the model as the recipe has it.
+    model = replace(model, dtype=fit.compute or model.dtype, remat=fit.remat or model.remat)
 
     def loss(params, batch: FieldBatch) -> jax.Array:
-        # The cast is part of what is differentiated: gradients come back in the weights' float32.
-        prediction = apply(cast(params), cast(batch.field), cast(batch.style), SPATIAL)
+        prediction = model.apply_block(params, batch.field, batch.style, SPATIAL)
         return recipe.loss(prediction.astype(jnp.float32), batch, SPATIAL)
 
     return loss
-
-
-def flops_of_gradient(recipe: FieldTraining, batch: FieldBatch) -> float | None:
-    """Floating-point operations of the loss and its gradient for one field on one device, as XLA counts them.
-
-    Nothing is compiled or computed. None when this backend does not count.
-    """
-    plain = replace(recipe, fit=replace(recipe.fit, remat=False))
-    mesh = build_mesh("data=1", jax.local_devices()[:1])
-    params = jax.eval_shape(recipe.model.init, jax.random.key(0))
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), batch)
-    inside = lambda p, b: collect.mean(block_loss(plain)(p, b), mesh.axis_names)  # noqa: E731
-    value = jax.shard_map(inside, mesh=mesh, in_specs=(P(), LAYOUT), out_specs=P(), check_vma=True)
-    cost = jax.jit(jax.grad(value)).lower(params, one).cost_analysis()
-    return (cost or {}).get("flops")

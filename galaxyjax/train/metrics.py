@@ -38,7 +38,7 @@ class Metrics:
         folder: of the TensorBoard events (needs tensorboardX, extra `train`; without it a line says so).
         steps, start: of the whole run, and of this part of it.
         fields: in a step, on all devices.
-        flops: of a step's model, forward and backward, on all devices; None when unknown.
+        flops: of the model in a step, forward and backward, on all devices.
         devices: how many share the step.
 
     Utilisation is model FLOP/s over the dense bfloat16 peak of all devices; what rematerialisation, halos and
@@ -51,13 +51,13 @@ class Metrics:
         steps: int,
         start: int,
         fields: int,
-        flops: float | None,
+        flops: float,
         devices: int,
         label: str = "training",
     ):
         self.fields, self.devices = fields, devices
         limit = peak(jax.devices()[0].device_kind)
-        self._ideal = None if flops is None or limit is None else flops / (limit * devices)
+        self._ideal = None if limit is None else flops / (limit * devices)
         self._leader = jax.process_index() == 0
         self._progress = Progress(steps, label, unit="step", start=start)
         self._writer = _writer(Path(folder), start) if self._leader else None

@@ -152,26 +152,27 @@ def make_evaluate(loss: Callable, mesh: Mesh, specs, batch_specs) -> tuple[Calla
     return jax.jit(inside), jax.jit(judge)
 
 
-def state_shardings(
-    init: Callable, optimizer: optax.GradientTransformation, mesh: Mesh, specs
-) -> tuple[TrainState, TrainState]:
-    """Shapes and shardings of the training state: everything shaped like a parameter lies as it does.
+def state_template(init: Callable, optimizer: optax.GradientTransformation, mesh: Mesh, specs) -> TrainState:
+    """The training state as `jax.ShapeDtypeStruct`s with shardings; moments lie as their parameters do.
 
     init: key -> params.
     """
-    params = jax.eval_shape(init, jax.random.key(0))
-    shapes = jax.eval_shape(lambda p: create(p, optimizer), params)
-    whole = NamedSharding(mesh, P())
-    placed = jax.tree.map(lambda _, spec: NamedSharding(mesh, spec), params, specs)
+
+    def place(leaf, spec):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
+
+    state = jax.eval_shape(lambda k: create(init(k), optimizer), jax.random.key(0))
+    params = jax.tree.map(place, state.params, specs)
     moments = optax.tree_utils.tree_map_params(
-        optimizer, lambda _, where: where, shapes.opt_state, placed, transform_non_params=lambda _: whole
+        optimizer, place, state.opt_state, specs, transform_non_params=lambda leaf: place(leaf, P())
     )
-    scalars = dict(step=whole, best_loss=whole, best_step=whole, stale=whole)
-    return shapes, TrainState(params=placed, opt_state=moments, average=placed, best=placed, **scalars)
+    scalars = {name: place(state[name], P()) for name in ("step", "best_loss", "best_step", "stale")}
+    return TrainState(params=params, opt_state=moments, average=params, best=params, **scalars)
 
 
-def born(init: Callable, key: jax.Array, optimizer: optax.GradientTransformation, shardings: TrainState):
+def born(init: Callable, key: jax.Array, optimizer: optax.GradientTransformation, template: TrainState):
     """The state before the first step, made where it lies: no device ever holds what it will not keep."""
+    shardings = jax.tree.map(lambda a: a.sharding, template)
     return jax.jit(lambda k: create(init(k), optimizer), out_shardings=shardings)(key)
 
 
