@@ -98,12 +98,24 @@ def _wanted(manifest: Manifest, source: Source) -> Wanted:
 
 def in_data_folder(manifest: Manifest, source: Source) -> Path | None:
     """Return the file in $GALAXYJAX_DATA/<dataset>, or None. Raises FileError when its content differs."""
-    root = _data_folder()
+    path = _local(manifest, source)
+    if path is not None:
+        _check_found(manifest, source, path)
+    return path
+
+
+def place_of(manifest: Manifest, source: Source) -> Path | None:
+    """Return where a file is on this machine, unchecked, or None."""
+    cached = below(cache_folder() / manifest.name, source.name, manifest.name)
+    return _local(manifest, source) or (cached if cached.is_file() else None)
+
+
+def _local(manifest: Manifest, source: Source) -> Path | None:
+    root = data_folder()
     for folder in (manifest.name, *manifest.local) if root is not None else ():
         name = source.name if folder == "." else f"{folder}/{source.name}"
         path = below(root, name, manifest.name, links=True)
         if path.is_file():
-            _check_found(manifest, source, path)
             return path
     return None
 
@@ -131,7 +143,8 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("galaxyjax"))
 
 
-def _data_folder() -> Path | None:
+def data_folder() -> Path | None:
+    """Return the folder that $GALAXYJAX_DATA names, or None."""
     value = os.environ.get("GALAXYJAX_DATA")
     return Path(value) if value else None
 
@@ -158,7 +171,7 @@ def _download(
             reasons.append(f"{_host(address)}: {_reason(error)}")
     tried = "; ".join(reasons) or ("there is no address" if options.download else "not asked to download")
     raise Unavailable(
-        f"{manifest.name}: {source.name} is not in {_data_folder() or '$GALAXYJAX_DATA (not set)'} nor in "
+        f"{manifest.name}: {source.name} is not in {data_folder() or '$GALAXYJAX_DATA (not set)'} nor in "
         f"{path.parent}, and could not be downloaded ({tried}); {_advice(manifest)}"
     )
 
