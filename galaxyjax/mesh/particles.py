@@ -1,0 +1,185 @@
+"""Particles that stay with their Lagrangian owner and meet a sharded grid through a halo of H cells.
+
+A particle's row and home cell are its lattice site, so it never changes device. Its mass may land, and its
+force may be read, up to H cells outside the block along x and y:
+
+    scatter   paint on the block grown by H, then send the halo home and add it there (`reduce_halo`)
+    gather    grow the block by H with the neighbours' cells (`pad`), then read
+
+Each is the other's transpose, so the gradients are exact and send as much. z is never sharded and wraps in
+the kernel. A particle that strays further than H is counted: outside `jit` that is an error, inside it the
+result is NaN.
+
+A kernel is any periodic assignment on one grid, positions in cells:
+    deposit(positions (n, 3), shape (nx, ny, nz)) -> grid (nx, ny, nz)
+    interpolate(grid (nx, ny, nz, ...), positions (n, 3)) -> values (n, ...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from galaxyjax.core.errors import ConfigError, DataError
+from galaxyjax.mesh.topology import GRID, LATTICE, SPATIAL
+
+REACH = 1  # cells beyond a particle that a cloud-in-cell kernel touches; TSC needs 1 too, PCS 2
+
+
+def scatter(
+    deposit: Callable, displacement: jax.Array, mesh: Mesh, width: int, cell: float = 1.0, reach: int = REACH
+) -> jax.Array:
+    """Return the grid that displaced lattice particles paint.
+
+    Args:
+        deposit: kernel, see above.
+        displacement: (nx, ny, nz, 3), Mpc/h, sharded as the lattice (`LATTICE`).
+        mesh: with axes "x" and "y".
+        width: H, cells of halo; at least the largest displacement along x and y plus `reach`.
+        cell: side of a cell, Mpc/h.
+        reach: cells beyond a particle that the kernel touches.
+
+    Returns:
+        (nx, ny, nz), in the kernel's units, sharded as a grid (`GRID`).
+
+    Raises:
+        DataError: particles strayed beyond the halo (outside `jit`; inside, the grid is NaN).
+        ConfigError: the halo is wider than a block, or the lattice does not divide.
+    """
+    block = partial(scatter_block, deposit, width=width, cell=cell, reach=reach)
+    run = jax.shard_map(block, mesh=mesh, in_specs=LATTICE, out_specs=(GRID, P(), P()))
+    return _checked(*jax.jit(run)(displacement), width)
+
+
+def gather(
+    interpolate: Callable,
+    grid: jax.Array,
+    displacement: jax.Array,
+    mesh: Mesh,
+    width: int,
+    cell: float = 1.0,
+    reach: int = REACH,
+) -> jax.Array:
+    """Return the values (nx, ny, nz, ...) of a grid at displaced lattice particles.
+
+    grid: (nx, ny, nz, ...), sharded by its first two axes. The rest, and what is raised, as in `scatter`.
+    """
+    block = partial(gather_block, interpolate, width=width, cell=cell, reach=reach)
+    field = P(*SPATIAL)
+    run = jax.shard_map(block, mesh=mesh, in_specs=(field, LATTICE), out_specs=(field, P(), P()))
+    return _checked(*jax.jit(run)(grid, displacement), width)
+
+
+def scatter_block(
+    deposit: Callable, displacement: jax.Array, width: int, cell: float = 1.0, reach: int = REACH
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return (grid, strays, halo needed) of this device's particles, inside a `shard_map` over "x" and "y".
+
+    displacement: (nx / X, ny / Y, nz, 3). The grid (nx / X, ny / Y, nz) is NaN when there are strays;
+    `strays` (particles, all devices) and `halo needed` (cells, all devices) are int32 scalars.
+    """
+    nx, ny, nz, _ = displacement.shape
+    positions, strays, needed = _positions(displacement / cell, width, reach)
+    grown = deposit(positions, (nx + 2 * width, ny + 2 * width, nz))
+    return _poison(reduce_halo(grown, width), strays), strays, needed
+
+
+def gather_block(
+    interpolate: Callable,
+    grid: jax.Array,
+    displacement: jax.Array,
+    width: int,
+    cell: float = 1.0,
+    reach: int = REACH,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return (values, strays, halo needed) at this device's particles, inside a `shard_map`."""
+    positions, strays, needed = _positions(displacement / cell, width, reach)
+    values = interpolate(pad(grid, width), positions)
+    return _poison(values.reshape(displacement.shape[:3] + grid.shape[3:]), strays), strays, needed
+
+
+def pad(block: jax.Array, width: int) -> jax.Array:
+    """Return the block (nx, ny, ...) grown by the neighbours' nearest `width` cells along x and y.
+
+    Inside a `shard_map`; periodic; corners come through the neighbour along y; z stays as it is, unlike in
+    `halo.exchange`. Raises ConfigError when the halo is wider than the block.
+    """
+    for axis, name in enumerate(SPATIAL):
+        n = _thick_enough(block.shape[axis], width, name)
+        below = _shift(jax.lax.slice_in_dim(block, n - width, n, axis=axis), name, 1)
+        above = _shift(jax.lax.slice_in_dim(block, 0, width, axis=axis), name, -1)
+        block = jnp.concatenate([below, block, above], axis=axis)
+    return block
+
+
+def reduce_halo(grown: jax.Array, width: int) -> jax.Array:
+    """Return the block (nx, ny, ...) with what lies in its halo, and in its neighbours', added at home.
+
+    The transpose of `pad`: <pad(x), y> = <x, reduce_halo(y)>. grown: (nx + 2 width, ny + 2 width, ...).
+    """
+    for axis, name in reversed(list(enumerate(SPATIAL))):
+        n = _thick_enough(grown.shape[axis] - 2 * width, width, name)
+        low = _shift(jax.lax.slice_in_dim(grown, 0, width, axis=axis), name, -1)
+        high = _shift(jax.lax.slice_in_dim(grown, n + width, n + 2 * width, axis=axis), name, 1)
+        block = jax.lax.slice_in_dim(grown, width, n + width, axis=axis)
+        start, end = (
+            (slice(None),) * axis + (slice(0, width),),
+            (slice(None),) * axis + (slice(n - width, n),),
+        )
+        grown = block.at[start].add(high).at[end].add(low)
+    return grown
+
+
+def _shift(slab: jax.Array, name: str, step: int) -> jax.Array:
+    """Send a slab to the next (step 1) or previous (-1) device of a periodic mesh axis."""
+    size = jax.lax.axis_size(name)
+    if size == 1:
+        return slab
+    return jax.lax.ppermute(slab, name, [(i, (i + step) % size) for i in range(size)])
+
+
+def _thick_enough(n: int, width: int, name: str) -> int:
+    if not 0 <= width <= n:
+        raise ConfigError(
+            f"particle halo: width={width} must lie in 0..{n}, the cells of a block along {name} with "
+            f"{name}={jax.lax.axis_size(name)} devices; use fewer devices along {name} or a smaller halo"
+        )
+    return n
+
+
+def _positions(displacement: jax.Array, width: int, reach: int):
+    """Positions (n, 3) in cells of the grown block, and how many particles strayed out of it."""
+    nx, ny, nz, _ = displacement.shape
+    x, y, z = (jnp.arange(n, dtype=displacement.dtype) for n in (nx, ny, nz))
+    positions = jnp.stack(
+        [
+            x[:, None, None] + width + displacement[..., 0],
+            y[:, None] + width + displacement[..., 1],
+            jnp.mod(z + displacement[..., 2], nz),
+        ],
+        axis=-1,
+    )
+    # NaN is no place either: the comparison is written so that it strays.
+    furthest = jax.lax.stop_gradient(jnp.abs(displacement[..., :2]).max(axis=-1))
+    strays = jnp.sum(~(furthest <= width - reach), dtype=jnp.int32)
+    needed = jnp.ceil(jnp.max(jnp.nan_to_num(furthest))).astype(jnp.int32) + reach
+    return positions.reshape(-1, 3), jax.lax.psum(strays, SPATIAL), jax.lax.pmax(needed, SPATIAL)
+
+
+def _poison(values: jax.Array, strays: jax.Array) -> jax.Array:
+    return jnp.where(strays > 0, jnp.nan, values)
+
+
+def _checked(values: jax.Array, strays: jax.Array, needed: jax.Array, width: int) -> jax.Array:
+    """The values, after an error where one can be raised; a traced count leaves its NaN instead."""
+    if not isinstance(strays, jax.core.Tracer) and int(strays):
+        raise DataError(
+            f"particles: {int(strays)} strayed beyond the halo of {width} cells; width={int(needed)} holds "
+            f"the furthest, or use larger cells"
+        )
+    return values
