@@ -10,7 +10,7 @@ from galaxyjax.nn.conv import Pad
 from galaxyjax.nn.style import StyledConv
 
 # Root mean square of silu(z) for a normal z: the next convolution wants unit variance.
-SILU_RMS = 0.59628
+SILU_RMS = 0.596469
 
 
 def activation(x: jax.Array) -> jax.Array:
@@ -21,8 +21,8 @@ def activation(x: jax.Array) -> jax.Array:
 class ResidualBlock(nnx.Module):
     """x + gain * conv(act(conv(act(x)))), both styled: (batch, nx, ny, nz, channels) and (batch, style).
 
-    gain: of the branch when training begins, one number a channel that is learned: 1 / sqrt(blocks) keeps a
-    stack of them at unit variance without normalising anything (De & Smith 2020).
+    gain: of the branch when training begins, one learned number a channel. With 1 / sqrt(n), n blocks
+    multiply the variance by (1 + 1/n)^n < e without normalising anything (De & Smith 2020).
     """
 
     def __init__(self, channels: int, style: int, kernel: int = 3, gain: float = 1.0, *, rngs: nnx.Rngs):
