@@ -25,8 +25,8 @@ class Column:
     name: str
 
 
-# Stored velocities of groups are a x peculiar, those of subhaloes peculiar: IllustrisTNG's data release (Nelson
-# et al. 2019) says so, and GADGET-4's files agree with the mean of their own particles.
+# Stored velocities of groups are a x peculiar, those of subhaloes peculiar: IllustrisTNG's data release
+# (Nelson et al. 2019) says so, and GADGET-4's files agree with the mean of their own particles.
 GROUPS = {
     "positions": Column("length", "GroupPos"),
     "velocities": Column("group velocity", "GroupVel"),
@@ -84,8 +84,9 @@ class Catalogue:
     def __init__(self, path: Path, given: Given):
         self._meter = Meter()
         first = Hdf5File(first_file(path), self._meter)
-        if "/Header" not in first.groups or not {"/Group", "/Subhalo"} & set(first.groups):
-            raise FileError(f"{first.path}: no groups /Header and /Group; not a catalogue, or altered")
+        known = first.groups.get("/Header", {})
+        if not {"Ngroups_Total", "Ngroups_ThisFile"} & set(known):
+            raise FileError(f"{first.path}: its /Header counts no groups; not a catalogue, or altered")
         self.path, self.header, self.attributes = first.path, dict(first.groups["/Header"]), first.groups
         # AREPO's catalogues write Omega0, HubbleParam and Redshift, and no MassTable.
         facts = interpret(first.path, {**self.header, "NumFilesPerSnapshot": 1}, first.groups, given)

@@ -233,7 +233,7 @@ def _box(path: str | Path, box_size: float | None) -> float | None:
 
 
 def _table(parameters: str | Path | np.ndarray) -> np.ndarray:
-    """(simulations, parameters) float64 of an array, a .npy file, or text whose first column may be a name."""
+    """(simulations, parameters) float64 of an array, a .npy file, or text (names in column 0 left out)."""
     if isinstance(parameters, np.ndarray):
         values, where = parameters, "parameters"
     elif Path(parameters).suffix == ".npy":
