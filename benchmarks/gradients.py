@@ -19,7 +19,7 @@ import peer_cosmopower
 
 import galaxyjax
 from galaxyjax.core.errors import GalaxyjaxError
-from galaxyjax.simulate.boltzmann import power
+from galaxyjax.simulate.boltzmann import smooth_power
 from galaxyjax.validate.gradients import STEPS, GradientCheck, check, differences, inner_cosmologies
 from galaxyjax.validate.protocol import GRADIENT_SEED
 
@@ -44,7 +44,7 @@ def main() -> int:
         return 2
     outputs = tuple(entry.name for entry in emulator.contract.outputs)
     points = inner_cosmologies(emulator.contract, arguments.cosmologies, GRADIENT_SEED)
-    checks = [check(emulator, theta, Z, K, outputs, power) for theta in points]
+    checks = [check(emulator, theta, Z, K, outputs, smooth_power) for theta in points]
     print(f"{emulator.contract.name} {emulator.contract.version} at {len(points)} cosmologies, in per cent\n")
     missed = False
     for output in outputs:

@@ -82,7 +82,7 @@ class Validate:
     def _gradients(self, emulator, outputs) -> list:
         import numpy as np
 
-        from galaxyjax.simulate.boltzmann import power
+        from galaxyjax.simulate.boltzmann import smooth_power
         from galaxyjax.validate.gradients import check, inner_cosmologies
         from galaxyjax.validate.protocol import GRADIENT_SEED
 
@@ -90,7 +90,9 @@ class Validate:
             return []
         points = inner_cosmologies(emulator.contract, self.gradients, GRADIENT_SEED)
         k = np.geomspace(1e-3, emulator.contract.k_range[1], 200)
-        return [check(emulator, theta, np.array([0.0, 0.5, 1.5]), k, outputs, power) for theta in points]
+        return [
+            check(emulator, theta, np.array([0.0, 0.5, 1.5]), k, outputs, smooth_power) for theta in points
+        ]
 
     def _record(self, folder, emulator, comparisons, summaries, checks) -> None:
         """The measured error into contract and error.npz, and the card that says it."""
