@@ -99,14 +99,15 @@ class Train:
         start()  # before anything below touches a device
         from galaxyjax.cli import train_field
 
-        train_field.run(
-            recipe.TRAINING,
-            recipe,
-            file,
-            self.out or folder,
-            self.checkpoints or Path("runs") / folder.resolve().name,
-            build_mesh(self.mesh),
-            profile=self.profile,
-            patience=self.hang_after,
-            json=self.json,
-        )
+        with train_field.leave_at_once_on_error():
+            train_field.run(
+                recipe.TRAINING,
+                recipe,
+                file,
+                self.out or folder,
+                self.checkpoints or Path("runs") / folder.resolve().name,
+                build_mesh(self.mesh),
+                profile=self.profile,
+                patience=self.hang_after,
+                json=self.json,
+            )

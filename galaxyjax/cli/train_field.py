@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from galaxyjax.cli import console
 from galaxyjax.cli.recipe import promise
+from galaxyjax.core.errors import GalaxyjaxError
 from galaxyjax.core.files import write_json, write_npz
 from galaxyjax.emulator.contract import Contract
 from galaxyjax.emulator.store import save
@@ -49,6 +55,26 @@ def run(
             _write(training, recipe, file, out, trained, whole, mesh, time.monotonic() - began, json)
     if trained.told_to_stop:
         raise SystemExit(TOLD_TO_STOP)
+
+
+@contextmanager
+def leave_at_once_on_error() -> Iterator[None]:
+    """Within: a process of several that fails ends when its error has been said.
+
+    JAX would wait at exit for the others, five minutes long, and they wait for it in a collective.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() > 1:
+            atexit.register(_leave, 2 if isinstance(error, GalaxyjaxError) else 1)
+        raise
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _write(training, recipe, file, out, trained: Trained, whole, mesh, wall: float, json: bool) -> None:

@@ -9,7 +9,6 @@ otherwise put a sum behind every layer, and in whatever precision the layer comp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -83,12 +82,12 @@ def gather(tree, specs):
 class Residual(NamedTuple):
     """What bfloat16 left out of this device's gradients so far, to be added to the next: two flat float32s.
 
-    reduced: of tensors summed whole, (n,). scattered: of FSDP's tensors, (size of "data", m).
-    Outside `shard_map` each has three leading axes, one for each axis of the mesh.
+    reduced: of tensors summed whole, (n,). scattered: of FSDP's tensors, (size of "data", m). None where
+    there are no such tensors. Outside `shard_map` each has leading axes, one for each axis of the mesh.
     """
 
-    reduced: jax.Array
-    scattered: jax.Array
+    reduced: jax.Array | None
+    scattered: jax.Array | None
 
 
 def reduce_gradients(gradients, specs, axes: tuple[str, ...], residual: Residual | None = None):
@@ -112,13 +111,13 @@ def reduce_gradients(gradients, specs, axes: tuple[str, ...], residual: Residual
         reduced, left = _compress(reduced, residual.reduced)
         scattered, left_scattered = _compress(scattered, residual.scattered)
         residual = Residual(left, left_scattered)
-    if reduced.size:
-        reduced = lax.psum(reduced, axes)
-    if scattered.size:
+    if reduced is not None:
+        reduced = lax.psum(reduced, axes).astype(jnp.float32)
+    if scattered is not None:
         scattered = lax.psum_scatter(scattered, DATA, scatter_dimension=0, tiled=True)
         others = tuple(a for a in axes if a != DATA)
-        scattered = lax.psum(scattered, others) if others else scattered
-    out = groups.unpack(reduced.astype(jnp.float32), scattered.astype(jnp.float32))
+        scattered = (lax.psum(scattered, others) if others else scattered).astype(jnp.float32)
+    out = groups.unpack(reduced, scattered)
     return jax.tree.unflatten(jax.tree.structure(gradients), out), residual
 
 
@@ -132,9 +131,12 @@ def empty_residual(params, specs, mesh: Mesh) -> tuple[Residual, Residual]:
     whole = sum(math.prod(a.shape) for a, s in zip(leaves, layouts, strict=True) if DATA not in axes_of(s))
     rest = sum(math.prod(a.shape) for a, s in zip(leaves, layouts, strict=True) if DATA in axes_of(s))
     lead, data = tuple(sizes.values()), sizes.get(DATA, 1)
-    make: Callable = lambda shape: jax.ShapeDtypeStruct(lead + shape, jnp.float32)  # noqa: E731
+    shapes = {"reduced": (whole,), "scattered": (data, rest // data)}
+    kept = {name: shape for name, shape in shapes.items() if 0 not in shape}
+    make = lambda name: jax.ShapeDtypeStruct(lead + kept[name], jnp.float32) if name in kept else None  # noqa: E731
     spec = P(*mesh.axis_names)
-    return Residual(make((whole,)), make((data, rest // data))), Residual(spec, spec)
+    residual = Residual(make("reduced"), make("scattered"))
+    return residual, jax.tree.map(lambda _: spec, residual)
 
 
 class _Groups(NamedTuple):
@@ -150,21 +152,17 @@ class _Groups(NamedTuple):
             [_dimension(spec) if DATA in axes_of(spec) else None for spec in layouts],
         )
 
-    def pack(self, leaves: list) -> tuple[jax.Array, jax.Array]:
-        """One flat vector, and one (size of "data", m) whose rows are what each shard will own."""
+    def pack(self, leaves: list) -> tuple[jax.Array | None, jax.Array | None]:
+        """One flat vector, and one (size of "data", m) whose rows the shards will own; None if empty."""
         flat, rows, data = [], [], lax.axis_size(DATA)
         for leaf, dimension in zip(leaves, self.dimensions, strict=True):
             if dimension is None:
                 flat.append(leaf.reshape(-1))
             else:
                 rows.append(jnp.moveaxis(leaf, dimension, 0).reshape(data, -1))
-        like = leaves[0].reshape(-1)[:0]  # an empty group keeps dtype and varying axes
-        return (
-            jnp.concatenate(flat) if flat else like,
-            jnp.concatenate(rows, axis=1) if rows else like.reshape(data, 0),
-        )
+        return jnp.concatenate(flat) if flat else None, jnp.concatenate(rows, axis=1) if rows else None
 
-    def unpack(self, reduced: jax.Array, scattered: jax.Array) -> list[jax.Array]:
+    def unpack(self, reduced: jax.Array | None, scattered: jax.Array | None) -> list[jax.Array]:
         out, data = [], lax.axis_size(DATA)
         begin = {False: 0, True: 0}
         for shape, dimension in zip(self.shapes, self.dimensions, strict=True):
@@ -180,7 +178,10 @@ class _Groups(NamedTuple):
         return out
 
 
-def _compress(gradient: jax.Array, residual: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _compress(gradient: jax.Array | None, residual: jax.Array | None):
+    """What is sent, bfloat16, and what that leaves out, float32."""
+    if gradient is None:
+        return None, None
     wanted = gradient + residual
     sent = wanted.astype(COMPRESSED)
     return sent, wanted - sent.astype(jnp.float32)

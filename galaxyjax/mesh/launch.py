@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -96,24 +97,25 @@ def _forward(told: list[int]) -> dict[int, object]:
 
 
 def _wait(children: list[subprocess.Popen], told: list[int], grace: float) -> int:
-    """Exit code of the first child that fails, once all have ended."""
-    passed_on, code, deadline = 0, 0, None
-    while any(child.poll() is None for child in children):
+    """Exit code of the first child that failed, once all have ended."""
+    passed_on, first, deadline = 0, None, math.inf
+    while True:
+        codes = [child.poll() for child in children]
+        failed = [rank for rank, code in enumerate(codes) if code]
+        if failed and first is None:
+            first, deadline = codes[failed[0]], time.monotonic() + grace
+            if not told:
+                fate = f"rank {failed[0]} {_fate(first)}"
+                print(f"galaxyjax: {fate}; ending the others", file=sys.stderr, flush=True)
+            _signal(children, signal.SIGTERM)
+        if None not in codes:
+            return 0 if first is None else first if first > 0 else 128 - first
         if len(told) > passed_on:
             passed_on = len(told)
             _signal(children, signal.SIGTERM)
-        failed = [(rank, c.returncode) for rank, c in enumerate(children) if c.returncode]
-        if failed and deadline is None:
-            deadline = time.monotonic() + grace
-            rank, code = failed[0]
-            if not told:
-                print(f"galaxyjax: rank {rank} {_fate(code)}; ending the others", file=sys.stderr, flush=True)
-            _signal(children, signal.SIGTERM)
-        if deadline is not None and time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             _signal(children, signal.SIGKILL)
         time.sleep(POLL)
-    code = code or next((child.returncode for child in children if child.returncode), 0)
-    return 128 - code if code < 0 else code
 
 
 def _signal(children: list[subprocess.Popen], number: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -145,6 +146,7 @@ def train(
     measure, judge = steps.make_evaluate(loss, mesh, specs, LAYOUT)
     residual = steps.no_residual(state.params, mesh, specs) if fit.compress else None
 
+    meet("start", patience)
     with ExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(patience, jax.process_index(), jax.process_count()))
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", recipe.identity(), mesh))
@@ -163,6 +165,8 @@ def train(
         )
         trace = stack.enter_context(Trace(folder / "profile" if profile else None, step))
         preemption = stack.enter_context(Preemption())
+        compile_ahead(update, measure, (state, residual, held_out[0]))
+        meet("compiled", patience)
         losses, pending, stop = [], None, False
 
         def settle() -> None:
@@ -224,6 +228,22 @@ def template(recipe: FieldTraining, mesh: Mesh) -> TrainState:
     """The training state as shapes, each with its place on the mesh."""
     specs = parameter_specs(recipe, mesh)
     return steps.state_template(recipe.model.init, field_optimizer(recipe.fit), mesh, specs)
+
+
+def compile_ahead(update, measure, arguments) -> None:
+    """Compile before anybody runs: a rank that compiles longer would leave the others alone in a collective.
+
+    Gloo gives up after 30 s without all of them.
+    """
+    state, _, batch = arguments
+    update.lower(*arguments).compile()
+    measure.lower(state.average, batch).compile()
+
+
+def meet(name: str, patience: float) -> None:
+    """Wait for all processes, through the coordinator and not through a collective."""
+    seconds = patience or 24 * 3600.0
+    ocp.multihost.get_barrier_sync_fn()(key=f"galaxyjax {name}", timeout_ms=int(1000 * seconds))
 
 
 def block_loss(recipe: FieldTraining) -> Callable:

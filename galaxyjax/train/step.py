@@ -47,7 +47,7 @@ def make_step(
     """
     axes = mesh.axis_names
     reduce = _make_gradient(loss, axes, specs, config)
-    residual_spec = collect.Residual(P(*axes), P(*axes)) if config.compress else None
+    residual_spec = P(*axes)
     gradient = jax.shard_map(
         reduce,
         mesh=mesh,

@@ -119,3 +119,5 @@ def test_residuals_belong_to_the_devices_of_a_mesh():
     assert residual.reduced.shape == (2, 2, 1, 64) and residual.scattered.shape == (2, 2, 1, 2, 256)
     assert residual.reduced.sharding.spec == P("data", "x", "y")
     assert {s.data.shape for s in residual.reduced.addressable_shards} == {(1, 1, 1, 64)}
+    # Without FSDP there is nothing to scatter, and an empty array is nothing that a checkpoint takes.
+    assert steps.no_residual(template.params, mesh, toy.PLAIN).scattered is None

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
+from galaxyjax.models.vnet import VNet
 from galaxyjax.train.config import FieldFitConfig
 from galaxyjax.train.field import LAYOUT, FieldBatch, FieldTraining
 from galaxyjax.train.identity import fingerprint
@@ -86,41 +87,9 @@ def _maker(source, mesh, size):
     return jax.jit(jax.shard_map(make, mesh=mesh, in_specs=P(), out_specs=LAYOUT, check_vma=True))
 
 
-@dataclass(frozen=True)
-class SmallNet:
-    """Two periodic convolutions of three cells."""
-
-    width: int = 8
-
-    def init(self, key):
-        one, two, three = jax.random.split(key, 3)
-        return {
-            "in": jax.random.normal(one, (3, 3, 3, 3, self.width)) * (2 / 81) ** 0.5,
-            "style": jax.random.normal(three, (1, self.width)),
-            "out": jax.random.normal(two, (3, 3, 3, self.width, 3)) * (1 / 27 / self.width) ** 0.5,
-        }
-
-    def apply_block(self, params, field, style, axes):
-        h = jnp.tanh(_conv(field, params["in"], axes) + (style @ params["style"])[:, None, None, None])
-        return _conv(h, params["out"], axes)
-
-
-def _conv(x, kernel, axes):
-    for axis, name in ((1, axes[0]), (2, axes[1]), (3, None)):
-        n = 1 if name is None else lax.axis_size(name)
-        first, last = lax.slice_in_dim(x, 0, 1, axis=axis), lax.slice_in_dim(x, -1, None, axis=axis)
-        if n > 1:
-            first = lax.ppermute(first, name, [(i, (i - 1) % n) for i in range(n)])
-            last = lax.ppermute(last, name, [(i, (i + 1) % n) for i in range(n)])
-        x = jnp.concatenate([last, x, first], axis=axis)
-    return lax.conv_general_dilated(
-        x, kernel, (1, 1, 1), "VALID", dimension_numbers=("NXYZC", "XYZIO", "NXYZC")
-    )
-
-
 TRAINING = FieldTraining(
-    model=SmallNet(),
+    model=VNet(inputs=3, outputs=3, widths=(8, 16), blocks=(1, 1), style=1),
     source=SecondOrder(),
     cells=16,
-    fit=FieldFitConfig(steps=40, batch=8, learning_rate=5e-3, warmup=10, evaluate_every=20, save_every=50),
+    fit=FieldFitConfig(steps=300, batch=8, learning_rate=5e-3, warmup=20, evaluate_every=50, save_every=100),
 )

@@ -1,0 +1,97 @@
+"""Two processes of four devices do what one of eight does, also when told to stop, and when killed."""
+
+import os
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from galaxyjax.cli.recipe import load_recipe
+from galaxyjax.core.files import read_npz
+from galaxyjax.mesh.checkpoint import Checkpoints
+from galaxyjax.mesh.topology import build_mesh
+from galaxyjax.train import field
+from tests.train.jobs import Job, run, write_recipe
+
+
+def weights(job: Job) -> dict[str, bytes]:
+    """Every tensor to the last bit."""
+    return {name: w.tobytes() for name, w in read_npz(job.folder / "out" / "weights" / "weights.npz").items()}
+
+
+def read_all(job: Job, recipe) -> None:
+    """Every checkpoint that is there can be read whole."""
+    training = load_recipe(recipe)[1].TRAINING
+    mesh = build_mesh("data=1", jax.devices()[:1])
+    template = field.template(training, mesh)
+    with Checkpoints(job.folder / "checkpoints", training.identity(), mesh) as checkpoints:
+        for step in job.saved:
+            found = checkpoints.restore(template, step=step)
+            assert int(found.state.step) == step
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.state.params))
+
+
+def test_two_processes_of_four_devices_train_as_one_of_eight(two_by_four, recipe, tmp_path):
+    one = run(recipe, tmp_path, 1, 8)
+    (steps, losses), (same, expected) = (
+        np.transpose(two_by_four.result()["losses"]),
+        np.transpose(one.result()["losses"]),
+    )
+    np.testing.assert_array_equal(steps, np.arange(1, 21))
+    np.testing.assert_array_equal(same, steps)
+    assert losses[-5:].mean() < 0.9 * losses[:5].mean()  # it learns
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+def test_told_to_stop_at_one_rank_then_killed_thrice_the_weights_are_the_same(two_by_four, recipe, tmp_path):
+    job = Job(recipe, tmp_path, 2, 4)
+    job.until(lambda: job.saved)
+    os.kill(job.ranks()[1], signal.SIGTERM)
+    assert job.end() == 143, job.text()
+    # Both ranks wrote their part of this checkpoint, so both stopped at its step.
+    assert job.saved[-1] < 20 and job.text().count("[1] ") > 0
+
+    random = np.random.default_rng(5)
+    for _ in range(3):
+        job, before = Job(recipe, tmp_path, 2, 4), job.saved[-1]
+        job.until(lambda job=job, before=before: job.saved[-1] > before, or_ended=True)
+        time.sleep(random.uniform(0.0, 0.3))
+        job.kill()
+    read_all(job, recipe)
+    last = run(recipe, tmp_path, 2, 4)
+    assert weights(last) == weights(two_by_four)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_at_random_moments(tmp_path):
+    recipe = write_recipe(tmp_path / "recipe" / "longer", steps=200, evaluate=20, save=5)
+    began = time.monotonic()
+    whole = run(recipe, tmp_path / "whole", 2, 4)
+    wall = time.monotonic() - began
+    random, kills = np.random.default_rng(6), 0
+    while kills < 20:
+        job = Job(recipe, tmp_path / "killed", 2, 4)
+        # Any moment: while it starts, compiles, restores, computes, saves.
+        time.sleep(random.uniform(0.0, 0.6 * wall))
+        if job.process.poll() is not None:
+            break
+        job.kill()
+        kills += 1
+        read_all(job, recipe)
+        print(f"kill {kills}: checkpoints {job.saved}", flush=True)
+    last = run(recipe, tmp_path / "killed", 2, 4)
+    assert kills >= 10
+    assert weights(last) == weights(whole)
+
+
+@pytest.mark.slow
+def test_the_watchdog_ends_a_job_with_a_rank_that_hangs(recipe, tmp_path):
+    job = Job(recipe, tmp_path, 2, 4, "--hang-after", "60")
+    job.until(lambda: job.saved)
+    os.kill(job.ranks()[1], signal.SIGSTOP)
+    assert job.end() == 124, job.text()
+    assert "has not ended after" in job.text() and "a rank hangs" in job.text()
+    assert not job.ranks_left()
+    read_all(job, recipe)
