@@ -1,9 +1,9 @@
 """A pipeline of equal residual blocks over the mesh axis "stage": 1F1B, with GPipe as its reference.
 
 Stage s of S keeps layers s L/S .. (s + 1) L/S - 1 and works on microbatch t - s at tick t, so activations
-move one stage up a tick. The batch lies over ("data", "stage"): every stage keeps its share of inputs and results,
-and microbatches ride a conveyor (one register a stage, one hop a tick) to stage 0 in time, and from the last
-stage home. So nothing is gathered or repeated, and all that is sent are collective-permutes.
+move one stage up a tick. The batch lies over ("data", "stage"): every stage keeps its share of inputs and
+results, and microbatches ride a conveyor (one register a stage, one hop a tick) to stage 0 in time, and from
+the last stage home. So nothing is gathered or repeated, and all that is sent are collective-permutes.
 
     schedule  backward pass                              what a stage keeps for it       blocks evaluated
     gpipe     JAX's transpose of the forward loop        insides of all M microbatches   1 forward, 1 backward
