@@ -21,6 +21,7 @@ from galaxyjax.data.limits import Meter, RawFile, check_block, count_bytes
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DEFLATE, _SHUFFLE, _FLETCHER32, _BLOSC = 1, 2, 3, 32001
+_LZF, _OUR_LIMIT = 32000, 255  # filters up to 255 are libhdf5's own, and h5py brings lzf
 _NATIVE = {_DEFLATE, _SHUFFLE, _FLETCHER32}
 MAX_CHUNK = 1 << 30
 """Bytes of one decoded chunk; HDF5 allows 4 GiB, writers stay far below."""
@@ -111,8 +112,8 @@ class Hdf5File:
             if native:
                 self._chunk(name, found, table[0])
             elif _blosc(found):
-                for _, address, size in table[:, -3:]:
-                    self._blosc_header(name, found, int(address), int(size))
+                for mask, address, size in table[:, -3:]:
+                    self._blosc_header(name, found, int(mask), int(address), int(size))
 
     def _check(self, name: str, found: Dataset) -> None:
         """What a dataset claims, against what the file can hold."""
@@ -229,10 +230,10 @@ class Hdf5File:
 
     def _stream(self, name: str, found: Dataset, start, stop, chunks: np.ndarray, out) -> np.ndarray:
         """Let the walker undo the chunks."""
-        for _, address, size in chunks[:, -3:]:
+        for mask, address, size in chunks[:, -3:]:
             self.meter.add(size)
             if _blosc(found):
-                self._blosc_header(name, found, int(address), int(size))
+                self._blosc_header(name, found, int(mask), int(address), int(size))
         shape = tuple(b - a for a, b in zip(start, stop, strict=True))
         out = np.empty(shape, found.dtype) if out is None else out
         view, done = memoryview(out.reshape(-1)).cast("B"), 0
@@ -247,6 +248,7 @@ class Hdf5File:
         # The walker holds a chunk before and after each filter, and a batch of rows.
         room = 4 * _chunk_bytes(found) + (64 << 20) if found.chunk else 0
         what = {"name": name, "start": [int(a) for a in start], "stop": [int(b) for b in stop]}
+        what["plugin"] = any(code > _OUR_LIMIT and code != _LZF for code, _ in found.filters)
         try:
             work = out.nbytes + len(chunks) * _chunk_bytes(found) if found.chunk else out.nbytes
             hdf5_client.ask(self.path, self.raw.size, "stream", room, work, sink, **what)
@@ -256,8 +258,10 @@ class Hdf5File:
             raise FileError(f"{self.path}: {name}: {done} of {len(view)} bytes came; altered")
         return _native(out, found.dtype)
 
-    def _blosc_header(self, name: str, found: Dataset, address: int, size: int) -> None:
-        """A Blosc chunk says in bytes 4 to 8 what it holds."""
+    def _blosc_header(self, name: str, found: Dataset, mask: int, address: int, size: int) -> None:
+        """A Blosc chunk says in bytes 4 to 8 what it holds; one that did not shrink is stored as it is."""
+        if mask >> (len(found.filters) - 1) & 1:
+            return
         count = self.meter.bytes
         head = self.raw.take(name, address, min(size, 16))
         self.meter.bytes = count  # the chunk is charged already

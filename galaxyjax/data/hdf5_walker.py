@@ -160,8 +160,6 @@ def table(file, name: str) -> np.ndarray:
 
 def stream(file, name: str, start: list[int], stop: list[int]) -> None:
     """Send the bytes of a block of a dataset, C order, in frames of whole rows."""
-    import hdf5plugin  # noqa: F401, registers its filters with libhdf5
-
     dataset = file[name]
     row = dataset.dtype.itemsize * int(np.prod([b - a for a, b in zip(start[1:], stop[1:], strict=True)]))
     step = max(1, BATCH // max(row, 1))
@@ -176,8 +174,18 @@ def stream(file, name: str, start: list[int], stop: list[int]) -> None:
         at = end
 
 
+def register() -> None:
+    """Make hdf5plugin's compressors known to libhdf5, if it is installed."""
+    try:
+        import hdf5plugin  # noqa: F401
+    except ImportError:
+        pass  # `answer` says so
+
+
 def answer(request: dict) -> None:
     """Do what one request asks."""
+    if request.get("plugin") and "hdf5plugin" not in sys.modules:
+        raise Refused("its compressor needs hdf5plugin; pip install 'galaxyjax[data]'")
     limit(request["cpu_s"], request["memory"])
     with h5py.File(request["path"], "r") as file:
         if request["do"] == "outline":
@@ -193,8 +201,6 @@ def respond(request: dict) -> None:
     """Answer, or send the error's text; end with a dot either way."""
     try:
         answer(request)
-    except ImportError as error:
-        send(b"E", f"needs {error.name or 'hdf5plugin'}; pip install 'galaxyjax[data]'".encode())
     except (Refused, MemoryError, RecursionError, OverflowError, RuntimeError) as error:
         send(b"E", (" ".join(str(error).split()) or type(error).__name__)[:500].encode())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
@@ -207,6 +213,8 @@ def main() -> None:
     """Answer requests until stdin closes; leave when a fork dies, so that the caller notices."""
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        if request.get("plugin"):
+            register()  # here, so that later forks have it
         if not hasattr(os, "fork"):
             respond(request)
             continue
