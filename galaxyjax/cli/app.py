@@ -40,6 +40,7 @@ class Word:
 
 VERBS = {
     "quickstart": Word("quickstart", "Quickstart", "from survey data to a posterior in one command"),
+    "data": Word("data", "Data", "datasets: list, fetch, verify, describe"),
     "shelf": Word("shelf", "Shelf", "list the emulators at hand, with domain and measured error"),
     "predict": Word("predict", "Predict", "matter power spectra at one cosmology: table, file, figure"),
     "infer": Word("infer", "Infer", "sample a posterior: chains, corner plot, summary"),
@@ -171,7 +172,7 @@ def _explain(error: Exception, debug: bool) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("galaxyjax"):
         package = str(error.name).partition(".")[0]
-        extra = "camb" if package == "camb" else "sample"
+        extra = {"camb": "camb", "grain": "data", "hdf5plugin": "data"}.get(package, "sample")
         return f"{package} is not installed: pip install 'galaxyjax[{extra}]'", 2
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", 2

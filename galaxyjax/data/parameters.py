@@ -226,3 +226,39 @@ def _numbers(path: Path, line: int, row: list[str], layout: Layout) -> list[floa
             raise FileError(f"{path}:{line}: {column} is {cell!r}, not finite")
         values.append(value)
     return values
+
+
+def free_table(path: str | Path) -> ParameterTable:
+    """Return a text table that no manifest knows: columns by spaces or commas, named in the first line.
+
+    A first column of words names the simulations. Raises FileError when it is not a table of numbers.
+    """
+    path = Path(path)
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip(" #")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
+    rows = [[c.strip() for c in line.split(",")] if "," in line else line.split() for line in lines]
+    header = [word.lstrip("#") for word in rows[0] if word != "#"] if rows else []
+    width = len(rows[1]) if len(rows) > 1 else 0
+    named = width > 0 and not _is_number(rows[1][0])
+    body = rows[1:] if any(not _is_number(word) for word in header[1:] or header) else rows
+    columns = (
+        header[-(width - named) :] if body is not rows else [f"column {i + 1}" for i in range(width - named)]
+    )
+    try:
+        values = np.array([[float(word) for word in row[named:]] for row in body])
+    except ValueError as error:
+        raise FileError(f"{path}: not a table of numbers ({error})") from None
+    if values.ndim != 2 or len(columns) != values.shape[1] or len(body) < 2:
+        raise FileError(f"{path}: not a table with one row a simulation and named columns")
+    names = tuple(row[0] for row in body) if named else tuple(str(i) for i in range(len(body)))
+    return ParameterTable(path.name, names, tuple(columns), values)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
