@@ -69,16 +69,6 @@ def global_norm(tree, specs) -> jax.Array:
     return jnp.sqrt(sum(lax.psum(part, axes) if axes else part for axes, part in sharded.items()))
 
 
-def gather(tree, specs):
-    """Whole tensors from the shards of FSDP; axes other than "data" stay as they are."""
-    leaves, layouts = _pairs(tree, specs)
-    whole = [
-        lax.all_gather(leaf, DATA, axis=_dimension(spec), tiled=True) if DATA in axes_of(spec) else leaf
-        for leaf, spec in zip(leaves, layouts, strict=True)
-    ]
-    return jax.tree.unflatten(jax.tree.structure(tree), whole)
-
-
 class Residual(NamedTuple):
     """What bfloat16 left out of this device's gradients so far, to be added to the next: two flat float32s.
 

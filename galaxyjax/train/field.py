@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 
-from galaxyjax.core.errors import DataError
+from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.mesh.checkpoint import Checkpoints
-from galaxyjax.mesh.topology import BATCH, FIELD, SPATIAL, check_field
+from galaxyjax.mesh.specs import FSDP, REPLICATE, specs
+from galaxyjax.mesh.topology import BATCH, FIELD, SPATIAL, axis_size, check_field
 from galaxyjax.train import step as steps
 from galaxyjax.train.config import FieldFitConfig
 from galaxyjax.train.identity import fingerprint
@@ -43,6 +43,7 @@ class FieldModel(Protocol):
 
     remat: bool
     dtype: str | None
+    multiple: int  # what a block's sides must be multiples of
 
     def init(self, key: jax.Array) -> Any: ...
 
@@ -139,12 +140,18 @@ def train(
         DataError: a loss or gradient that is not finite.
     """
     fit, folder = recipe.fit, Path(folder)
-    check_field(mesh, recipe.cells, fit.batch)
-    optimizer, specs, loss = field_optimizer(fit), parameter_specs(recipe, mesh), block_loss(recipe)
+    check_field(mesh, recipe.cells, fit.batch, recipe.model.multiple)
+    if (stages := axis_size(mesh, "stage")) > 1:
+        raise ConfigError(
+            f"{label}: stage={stages} of the mesh, but this step has no pipeline; use data, x and y only"
+        )
+    optimizer, layout, loss = field_optimizer(fit), parameter_specs(recipe, mesh), block_loss(recipe)
     state = template(recipe, mesh)
-    update = steps.make_step(loss, optimizer, mesh, specs, LAYOUT, fit)
-    measure, judge = steps.make_evaluate(loss, mesh, specs, LAYOUT)
-    residual = steps.no_residual(state.params, mesh, specs) if fit.compress else None
+    update = steps.make_step(loss, optimizer, mesh, layout, LAYOUT, fit)
+    measure, judge = steps.make_evaluate(loss, mesh, layout, LAYOUT)
+    residual = (
+        steps.no_residual(steps.residual_template(state.params, mesh, layout)) if fit.compress else None
+    )
 
     meet("start", patience)
     with ExitStack() as stack:
@@ -219,15 +226,15 @@ def train(
 
 
 def parameter_specs(recipe: FieldTraining, mesh: Mesh):
-    """Layout of the parameters."""
+    """Layout of the parameters on this mesh."""
     params = jax.eval_shape(recipe.model.init, jax.random.key(0))
-    return jax.tree.map(lambda _: P(), params)
+    return specs(params, FSDP if recipe.fit.fsdp else REPLICATE, mesh)
 
 
 def template(recipe: FieldTraining, mesh: Mesh) -> TrainState:
     """The training state as shapes, each with its place on the mesh."""
-    specs = parameter_specs(recipe, mesh)
-    return steps.state_template(recipe.model.init, field_optimizer(recipe.fit), mesh, specs)
+    layout = parameter_specs(recipe, mesh)
+    return steps.state_template(recipe.model.init, field_optimizer(recipe.fit), mesh, layout)
 
 
 def compile_ahead(update, measure, arguments) -> None:

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import ConfigError
 from galaxyjax.mesh import collect
+from galaxyjax.mesh.specs import gather
 from galaxyjax.train.config import FieldFitConfig
 from galaxyjax.train.state import TrainState, create
 
@@ -81,7 +82,7 @@ def _make_gradient(loss: Callable, axes: tuple[str, ...], specs, config: FieldFi
     one = jax.grad(local, has_aux=True)
 
     def gradient(params, residual, batch):
-        whole = collect.varying(collect.gather(params, specs), axes)
+        whole = collect.varying(gather(params, specs), axes)
         if config.accumulate == 1:
             total, value = one(whole, batch)
         else:
@@ -136,7 +137,7 @@ def make_evaluate(loss: Callable, mesh: Mesh, specs, batch_specs) -> tuple[Calla
     axes = mesh.axis_names
 
     def measure(params, batch):
-        return collect.mean(loss(collect.varying(collect.gather(params, specs), axes), batch), axes)
+        return collect.mean(loss(collect.varying(gather(params, specs), axes), batch), axes)
 
     def judge(state: TrainState, value: jax.Array) -> TrainState:
         better = value < state.best_loss
@@ -176,10 +177,14 @@ def born(init: Callable, key: jax.Array, optimizer: optax.GradientTransformation
     return jax.jit(lambda k: create(init(k), optimizer), out_shardings=shardings)(key)
 
 
-def no_residual(params, mesh: Mesh, specs) -> collect.Residual:
-    """Error feedback's residual before the first step on this mesh: zero on every device."""
+def residual_template(params, mesh: Mesh, specs) -> collect.Residual:
+    """Error feedback's residual as shapes with shardings: each device of the mesh has its own."""
     shapes, layouts = collect.empty_residual(params, specs, mesh)
-    make = lambda shape, spec: jax.jit(  # noqa: E731
-        lambda: jnp.zeros(shape.shape, shape.dtype), out_shardings=NamedSharding(mesh, spec)
-    )()
-    return jax.tree.map(make, shapes, layouts)
+    place = lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=NamedSharding(mesh, s))  # noqa: E731
+    return jax.tree.map(place, shapes, layouts)
+
+
+def no_residual(template: collect.Residual) -> collect.Residual:
+    """The residual before the first step on a mesh: zero, made where it lies."""
+    zero = lambda a: jax.jit(lambda: jnp.zeros(a.shape, a.dtype), out_shardings=a.sharding)()  # noqa: E731
+    return jax.tree.map(zero, template)

@@ -80,15 +80,6 @@ def test_the_norm_of_shards_is_the_norm_of_the_whole(mesh, gradients):
     np.testing.assert_allclose(norm, expected, rtol=1e-6)
 
 
-def test_gather_undoes_the_shards(mesh, gradients):
-    def gathered(g):
-        # Every device holds all of it; the mean over devices is then the thing itself.
-        return jax.tree.map(lambda a: collect.mean(a, AXES), collect.gather(g, SPECS))
-
-    out = inside(gathered, mesh, (SPECS,), P())(mine(gradients))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), out, mine(gradients))
-
-
 def test_varying_parameters_leave_one_gradient_a_device(mesh):
     """Replicated ones make automatic differentiation sum over the mesh, once for each of them."""
     x = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)

@@ -167,6 +167,14 @@ def test_what_cannot_be_hashed_is_refused():
     assert fingerprint(TRAINING) != fingerprint(replace(TRAINING, source=Interrupted()))
 
 
+def test_a_mesh_that_does_not_fit_is_refused_with_the_numbers(tmp_path):
+    with pytest.raises(ConfigError, match="8 fields do not divide over data=3"):
+        field.train(TRAINING, build_mesh("data=3"), tmp_path)
+    with pytest.raises(ConfigError, match="stage=2 of the mesh"):
+        field.train(TRAINING, build_mesh("stage=2,data=4"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -1,6 +1,7 @@
 """Two processes of four devices do what one of eight does, also when told to stop, and when killed."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -43,6 +44,25 @@ def test_two_processes_of_four_devices_train_as_one_of_eight(two_by_four, recipe
     np.testing.assert_array_equal(same, steps)
     assert losses[-5:].mean() < 0.9 * losses[:5].mean()  # it learns
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+def test_a_checkpoint_of_two_processes_goes_on_on_8_4_2_and_1_devices(two_by_four, recipe, tmp_path):
+    training, kept = load_recipe(recipe)[1].TRAINING, min(two_by_four.saved)
+    expected = {step: loss for step, loss in two_by_four.result()["losses"] if step > kept}
+    assert 0 < len(expected) < 20
+    first = None
+    for sizes in ("data=2,x=2,y=2", "x=2,y=2", "data=2", "data=1"):
+        mesh, folder = build_mesh(sizes), tmp_path / sizes
+        shutil.copytree(two_by_four.folder / "checkpoints" / str(kept), folder / "checkpoints" / str(kept))
+        with Checkpoints(folder / "checkpoints", training.identity(), mesh) as checkpoints:
+            found = checkpoints.restore(field.template(training, mesh)).state
+        assert found.step.sharding.device_set == set(mesh.devices.flat)
+        first = first or jax.device_get(found)
+        assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(first.opt_state))
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(found), first)
+        rest = dict(field.train(training, mesh, folder).losses)
+        assert rest.keys() == expected.keys()
+        np.testing.assert_allclose(list(rest.values()), list(expected.values()), rtol=1e-5)
 
 
 def test_told_to_stop_at_one_rank_then_killed_thrice_the_weights_are_the_same(two_by_four, recipe, tmp_path):

@@ -1,5 +1,10 @@
 """One step on a mesh is the step on one device, sends its gradient once, and judges by the average."""
 
+import json
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import optax
@@ -7,7 +12,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import ConfigError
-from galaxyjax.mesh import budget
+from galaxyjax.mesh import aot, budget
 from galaxyjax.mesh.topology import build_mesh
 from galaxyjax.train import step as steps
 from tests.train import toy_step as toy
@@ -115,9 +120,51 @@ def test_judging_keeps_the_best_average():
 def test_residuals_belong_to_the_devices_of_a_mesh():
     mesh = build_mesh("data=2,x=2,y=1")
     template = steps.state_template(toy.init, optax.adam(1e-3), mesh, toy.SHARDED)
-    residual = steps.no_residual(template.params, mesh, toy.SHARDED)
+    residual = steps.no_residual(steps.residual_template(template.params, mesh, toy.SHARDED))
     assert residual.reduced.shape == (2, 2, 1, 64) and residual.scattered.shape == (2, 2, 1, 2, 256)
     assert residual.reduced.sharding.spec == P("data", "x", "y")
     assert {s.data.shape for s in residual.reduced.addressable_shards} == {(1, 1, 1, 64)}
     # Without FSDP there is nothing to scatter, and an empty array is nothing that a checkpoint takes.
-    assert steps.no_residual(template.params, mesh, toy.PLAIN).scattered is None
+    assert steps.residual_template(template.params, mesh, toy.PLAIN).scattered is None
+
+
+# The CPU's compiler widens a sum of bfloat16 to float32; the TPU's sends what it is told to.
+TPU = """
+import json
+import jax, jax.numpy as jnp, optax
+from galaxyjax.mesh import aot, budget
+from galaxyjax.train import step as steps
+from tests.train import toy_step as toy
+
+mesh = aot.topology_mesh("v5p:2x2x2", "data=2,x=2,y=2")
+found = {}
+for compress in (False, True):
+    for name, specs in (("plain", toy.PLAIN), ("fsdp", toy.SHARDED)):
+        config = steps.FieldFitConfig(clip=0.0, compress=compress)
+        step = steps.make_step(toy.block_loss, optax.adam(1e-3), mesh, specs, toy.FIELD, config)
+        state = steps.state_template(toy.init, optax.adam(1e-3), mesh, specs)
+        residual = steps.residual_template(state.params, mesh, specs) if compress else None
+        field = jax.ShapeDtypeStruct((8, 8, 8, 2), jnp.float32)
+        compiled = step.lower(state, residual, aot.placed((field, field), mesh, toy.FIELD)).compile()
+        sums = [c for c in budget.collectives(compiled) if c.kind in ("all-reduce", "reduce-scatter")]
+        found[f"{name} {compress}"] = [(c.kind, c.dtype, c.bytes, c.count) for c in sums]
+print("RESULT", json.dumps(found))
+"""
+
+
+def test_compressed_sums_send_half_the_bytes_on_a_tpu():
+    pytest.importorskip("libtpu", reason="compiling for TPU needs libtpu, which dev installs")
+    environment = os.environ | aot.ENVIRONMENT | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [sys.executable, "-c", TPU], env=environment, capture_output=True, text=True, timeout=600
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    assert done.returncode == 0 and lines, done.stderr[-3000:]
+    found = json.loads(lines[0].removeprefix("RESULT"))
+    print(found)
+    sent = {name: sum(bytes * count for _, _, bytes, count in sums) for name, sums in found.items()}
+    # Beside the gradient go scalars in float32: the loss, and under FSDP the norm of the shards.
+    assert sent["plain True"] - 4 == (sent["plain False"] - 4) / 2
+    assert sent["fsdp True"] - 8 == (sent["fsdp False"] - 8) / 2
+    large = [(kind, dtype) for kind, dtype, size, _ in found["plain True"] if size > 4]
+    assert large == [("all-reduce", "bf16")]

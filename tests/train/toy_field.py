@@ -17,6 +17,7 @@ class Pointwise:
     width: int = 16
     remat: bool = False
     dtype: str | None = None
+    multiple: int = 1
 
     def init(self, key):
         one, two = jax.random.split(key)

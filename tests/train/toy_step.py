@@ -63,6 +63,8 @@ def start(mesh, specs=PLAIN, optimizer=None, **options):
     optimizer = optimizer or optax.adam(3e-3)
     template = steps.state_template(init, optimizer, mesh, specs)
     state = steps.born(init, jax.random.key(0), optimizer, template)
-    residual = steps.no_residual(template.params, mesh, specs) if config.compress else None
+    residual = None
+    if config.compress:
+        residual = steps.no_residual(steps.residual_template(template.params, mesh, specs))
     step = steps.make_step(block_loss, optimizer, mesh, specs, FIELD, config)
     return step, state, residual, lambda b: jax.device_put(b, NamedSharding(mesh, FIELD))
