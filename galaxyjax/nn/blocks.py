@@ -21,8 +21,8 @@ def activation(x: jax.Array) -> jax.Array:
 class ResidualBlock(nnx.Module):
     """x + gain * conv(act(conv(act(x)))), both styled: (batch, nx, ny, nz, channels) and (batch, style).
 
-    gain: of the branch when training begins, one learned number a channel. With 1 / sqrt(n), n blocks
-    multiply the variance by (1 + 1/n)^n < e without normalising anything (De & Smith 2020).
+    gain: of the branch when training begins, one learned number a channel. With 1 / sqrt(n) a stack of n
+    multiplies the variance by a few, however large n is, and normalises nothing (De & Smith 2020).
     """
 
     def __init__(self, channels: int, style: int, kernel: int = 3, gain: float = 1.0, *, rngs: nnx.Rngs):

@@ -12,6 +12,7 @@ from galaxyjax.core.errors import ConfigError
 from galaxyjax.mesh.halo import exchange
 from galaxyjax.nn.conv import Conv, convolve, precision_of
 from galaxyjax.nn.functional import functional
+from tests.nn.weights import normal, weights
 
 WRAP = partial(exchange, axis_names=())
 CONVOLVE = jax.jit(lambda x, kernel: convolve(x, kernel, WRAP))
@@ -52,21 +53,23 @@ def test_gradients_are_the_transposes_of_a_bilinear_map(float64, k):
 
 def test_shifting_the_field_shifts_the_answer_bit_for_bit():
     init, apply = module(2, 4)
-    params, x = jax.jit(init)(jax.random.key(0)), jnp.asarray(draw(6, 1, 6, 4, 5, 2), jnp.float32)
+    params, x = weights(init), normal(6, 1, 6, 4, 5, 2)
     shift = partial(jnp.roll, shift=(2, 1, 3), axis=(1, 2, 3))
     np.testing.assert_array_equal(apply(params, shift(x)), shift(apply(params, x)))
 
 
 def test_variance_is_kept_when_training_begins():
     init, apply = module(16, 32)
-    x = jnp.asarray(draw(7, 1, 12, 12, 12, 16), jnp.float32)
-    assert float(jnp.std(apply(jax.jit(init)(jax.random.key(1)), x))) == pytest.approx(1.0, abs=0.05)
+    x = normal(7, 1, 12, 12, 12, 16)
+    assert float(np.std(apply(jax.jit(init)(jax.random.key(1)), x))) == pytest.approx(1.0, abs=0.05)
 
 
 def test_it_computes_in_the_dtype_of_the_field_from_float32_weights():
     init, apply = module(2, 4)
-    params, x = jax.jit(init)(jax.random.key(0)), jnp.asarray(draw(8, 1, 4, 4, 4, 2), jnp.float32)
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    params, x = weights(init), normal(8, 1, 4, 4, 4, 2)
+    assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0)))} == {
+        jnp.dtype("float32")
+    }
     narrow = apply(params, x.astype(jnp.bfloat16))
     assert narrow.dtype == jnp.bfloat16
     np.testing.assert_allclose(narrow.astype(jnp.float32), apply(params, x), atol=0.05)
