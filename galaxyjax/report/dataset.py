@@ -193,7 +193,8 @@ def fields(one: FieldStatistics) -> Figure:
     centres = 0.5 * (one.edges[1:] + one.edges[:-1])
     _bands(first, 10.0**centres if one.logarithmic else centres, one.counts, odd)
     top = np.max(one.counts)
-    first.set(yscale="log", ylim=(1e-5 * top, 3 * top))
+    least = one.counts[one.counts > 0].min()
+    first.set(yscale="log", ylim=(max(1e-5 * top, 0.5 * least), 3 * top))
     zeros = np.median(one.moments["zeros"])
     if one.logarithmic:
         first.set_xscale("log")
@@ -204,7 +205,11 @@ def fields(one: FieldStatistics) -> Figure:
     second.set(xscale="log", yscale="log", xlim=(one.k.min() / 1.1, one.k.max() * 1.1))
     second.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
     second.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    second.xaxis.set_minor_formatter(NullFormatter())
+    for axis in (second.xaxis, second.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+    if one.power.max() < 300 * one.power[one.power > 0].min():
+        second.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
+        second.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     second.set_xlabel(style.K_LABEL)
     volume = rf"$[(h^{{-1}}{{\rm Mpc}})^{one.dimensions}]$"
     second.set_ylabel(rf"$P(k)$ {volume}" if one.contrast else r"$P(k)$ of $x-\bar{x}$")
@@ -243,10 +248,11 @@ def _scores(axes: Axes, one: FieldStatistics, odd: np.ndarray) -> None:
     axes.plot(number, score, ".", color=style.BLUE, ms=4 if len(score) < 200 else 2, mew=0, rasterized=True)
     axes.plot(number[odd], score[odd], "x", color=style.VERMILION, ms=4)
     for index in odd[:3]:
-        axes.annotate(
-            one.names[index], (index, score[index]), xytext=(-3, 3), textcoords="offset points", fontsize=6,
-            ha="right" if index > len(score) / 2 else "left",
-        )  # fmt: skip
+        name = one.names[index]
+        short = name[name.rindex("[") :] if name.endswith("]") else name
+        side = "right" if index > len(score) / 3 else "left"
+        place = dict(xytext=(-3, 3), textcoords="offset points", fontsize=6, ha=side)
+        axes.annotate(short, (index, score[index]), **place)
     axes.axhline(FAR, color=style.GREY, lw=0.8, ls="--")
     axes.set_yscale("log")
     axes.set_ylim(0.5 * min(1.0, score.min()), 4 * max(score.max(), FAR))
