@@ -18,19 +18,21 @@ from math import prod, sqrt
 import jax
 from flax import nnx
 from jax.sharding import AbstractMesh, Mesh
+from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.mesh.collect import varying
 from galaxyjax.mesh.halo import exchange, halo_bytes
-from galaxyjax.mesh.topology import BATCH, FIELD, REPLICATED, SPATIAL, check_field
+from galaxyjax.mesh.pipeline import STAGE, pipeline_block
+from galaxyjax.mesh.topology import FIELD, REPLICATED, SPATIAL, axis_size, check_field
 from galaxyjax.nn.blocks import ResidualBlock, activation
 from galaxyjax.nn.conv import Conv, Pad
 from galaxyjax.nn.functional import functional
 from galaxyjax.nn.resample import Down, Up
 
 AXES = ("data", *SPATIAL)
-# (one block's function of (parameters, (field, style)), stacked parameters, (field, style)) -> field
-Trunk = Callable[[Callable, dict, tuple], jax.Array]
+# ((parameters of a block, (field, style)) -> (field, style), stacked parameters, (field, style)) -> the same
+Trunk = Callable[[Callable, dict, tuple], tuple]
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,23 @@ class VNet:
             params["trunk"] = jax.vmap(self._block[0])(jax.random.split(trunk, self.blocks[-1]))
         return params
 
-    def apply(self, params, x: jax.Array, style: jax.Array | None = None, mesh: Mesh | None = None):
+    def apply(
+        self,
+        params,
+        x: jax.Array,
+        style: jax.Array | None = None,
+        mesh: Mesh | None = None,
+        microbatches: int | None = None,
+    ) -> jax.Array:
         """Return the field that the network makes of a whole periodic field.
 
         Args:
             params: from `init`.
             x: (batch, nx, ny, nz, inputs), sides multiples of `multiple`.
             style: (batch, style), or None when style is 0.
-            mesh: shards batch, x and y; None computes where the field is.
+            mesh: shards batch, x and y; None computes where the field is. With an axis "stage" the trunk is a
+                pipeline over it (1F1B, which has no `jvp`), and the batch lies over ("data", "stage").
+            microbatches: of the pipeline, as many as there are stages unless given.
 
         Returns:
             (batch, nx, ny, nz, outputs) of x's dtype, sharded as x.
@@ -104,16 +115,28 @@ class VNet:
         self._check(x, style, mesh)
         if mesh is None:
             return self.apply_block(params, x, style, ())
+        stages = axis_size(mesh, STAGE)
+        trunk, batch = None, ("data",)
+        if stages > 1:
+            count = microbatches or stages
+            self._check_pipeline(x.shape[0], count, stages, axis_size(mesh, "data"))
+            trunk, batch = partial(pipeline_block, microbatches=count), ("data", STAGE)
 
         def local(params, x, style):
             # Varying first: each gradient is then summed over the mesh once, in the parameters' precision.
-            params, style = varying((params, style), AXES)
-            return self.apply_block(params, x, style)
+            params, style = varying((params, style), mesh.axis_names)
+            return self.apply_block(params, x, style, trunk=trunk)
 
-        specs = (REPLICATED, FIELD, BATCH)
-        return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=FIELD, check_vma=True)(
+        field = P(batch, *FIELD[1:])
+        specs = (self.specs(mesh), field, P(batch))
+        return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=field, check_vma=True)(
             params, x, style
         )
+
+    def specs(self, mesh: Mesh) -> dict:
+        """Return the layout of the parameters: whole everywhere, but each stage has its part of the trunk."""
+        trunk = P(STAGE) if axis_size(mesh, STAGE) > 1 else REPLICATED
+        return {"outer": REPLICATED} | ({"trunk": trunk} if self.blocks[-1] else {})
 
     def apply_block(
         self,
@@ -132,16 +155,21 @@ class VNet:
             axis_names: mesh axes of x and y; () for a whole field on one device.
             trunk: runs the trunk, e.g. as a pipeline over "stage"; None runs its blocks one after another.
         """
-        pad = partial(exchange, axis_names=axis_names)
+        return self.apply_padded(params, x, style, partial(exchange, axis_names=axis_names), trunk)
+
+    def apply_padded(
+        self, params, x: jax.Array, style: jax.Array | None, pad: Pad, trunk: Trunk | None = None
+    ):
+        """Return the output of a block whose periodic neighbours `pad` knows; else as `apply_block`."""
         compute = x.astype(self.dtype or x.dtype)
 
         def block(params, carry):
-            return self._block[1](params, carry[0], carry[1], pad)
+            return self._block[1](params, *carry, pad), carry[1]
 
         def coarsest(h):
             if not self.blocks[-1]:
                 return h
-            return (trunk or in_turn)(self._checkpoint(block), params["trunk"], (h, style))
+            return (trunk or in_turn)(self._checkpoint(block), params["trunk"], (h, style))[0]
 
         return self._outer[1](params["outer"], compute, style, pad, coarsest).astype(x.dtype)
 
@@ -164,7 +192,7 @@ class VNet:
         """Return the bytes a device sends in a forward pass, and in the gradient for the parameters.
 
         The gradient sends each halo back once more, but the entry's: nobody asks for the input's cotangent.
-        Rematerialised blocks send theirs three times.
+        Rematerialised blocks send theirs up to three times, and the count is then a bound.
 
         Args:
             cells: (nx, ny, nz) of one device's block. sizes: devices along each mesh axis.
@@ -201,12 +229,24 @@ class VNet:
         # No mesh is the mesh of one device.
         check_field(mesh or AbstractMesh((1, 1, 1), AXES), x.shape[1:4], x.shape[0], self.multiple)
 
+    def _check_pipeline(self, batch: int, microbatches: int, stages: int, data: int) -> None:
+        if self.blocks[-1] % stages or not self.blocks[-1] or microbatches % stages:
+            raise ConfigError(
+                f"V-Net: a trunk of {self.blocks[-1]} blocks and {microbatches} microbatches must both be "
+                f"multiples of stage={stages} of the mesh"
+            )
+        if batch % (data * microbatches):
+            raise ConfigError(
+                f"V-Net: a batch of {batch} fields does not divide into {microbatches} microbatches over "
+                f"data={data}; choose a multiple of {data * microbatches}"
+            )
+
     def _checkpoint(self, function: Callable) -> Callable:
         return jax.checkpoint(function) if self.remat else function
 
     @cached_property
     def _gain(self) -> float:
-        """Of each residual branch when training begins: all together add the variance of the input."""
+        """Of each residual branch when training begins: all together multiply the variance by a few."""
         passes = [*(2 * n for n in self.blocks[:-1]), self.blocks[-1]]
         return 1.0 / sqrt(max(sum(passes), 1))
 
@@ -222,15 +262,11 @@ class VNet:
         return functional(lambda rngs: _Outer(self, rngs))
 
 
-def in_turn(block: Callable, params, carry: tuple) -> jax.Array:
-    """Run a stack of equal blocks one after another, unrolled.
-
-    block: (parameters of one, (field, style)) -> field. params: with a leading axis over blocks.
-    """
-    h, style = carry
+def in_turn(block: Callable, params, carry: tuple) -> tuple:
+    """Run a stack of equal blocks one after another, unrolled; a `Trunk`."""
     for i in range(len(jax.tree.leaves(params)[0])):
-        h = block(jax.tree.map(lambda leaf: leaf[i], params), (h, style))  # noqa: B023
-    return h
+        carry = block(jax.tree.map(lambda leaf: leaf[i], params), carry)  # noqa: B023
+    return carry
 
 
 class _Outer(nnx.Module):

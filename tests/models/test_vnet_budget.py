@@ -69,6 +69,14 @@ def test_a_forward_pass_sends_each_halo_once():
     assert budget.total(found) == MODEL.permuted_bytes((16, 16, 32), dict(mesh.shape))[0]
 
 
+def test_rematerialised_blocks_send_their_halos_up_to_three_times():
+    model, mesh = VNet(widths=(2,), blocks=(1,), remat=True), build_mesh("x=2")
+    found = budget.collectives(compiled_gradient(model, mesh, 8))
+    entry, inner = 4 * 2 * 8 * 8 * 3, 4 * 2 * 8 * 8 * 2
+    assert entry + 4 * inner < budget.total(found, "collective-permute") <= entry + 6 * inner
+    assert model.permuted_bytes((4, 8, 8), dict(mesh.shape)) == (entry + 2 * inner, entry + 6 * inner)
+
+
 def test_temporary_memory_shrinks_with_the_devices():
     """64 cells a side, the same batch: an eighth of one device's, times the halos' surface."""
     sharded, one = build_mesh("x=2,y=4"), build_mesh("x=1")
