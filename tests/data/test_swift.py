@@ -74,7 +74,8 @@ def test_particles_of_both_codes_coincide_at_the_start_and_move_alike(data_root)
     )
     a, b = np.argsort(ours.ids), np.argsort(theirs.ids)
     u, v = ours.velocities[a], theirs.velocities[b]
-    slope = np.sum(u * v) / np.sum(u * u)
-    assert slope == pytest.approx(1.0, abs=0.02)
+    # Within haloes orbits differ; sqrt(a) = 0.58 taken wrongly would stand far outside.
+    assert np.std(v) / np.std(u) == pytest.approx(1.0, abs=0.02)
+    assert np.sum(u * v) / np.sqrt(np.sum(u * u) * np.sum(v * v)) > 0.85
     apart = np.abs(ours.box.separation(ours.positions[a], theirs.positions[b]))
     assert np.median(apart) < 0.1
