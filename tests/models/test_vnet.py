@@ -156,6 +156,12 @@ def test_any_box_that_is_a_multiple_of_the_coarsest_level():
     assert apply_shape(model, (2, 4, 12, 20, 3)).shape == (2, 4, 12, 20, 3)
 
 
+def test_a_network_without_style_or_trunk_takes_none():
+    model = VNet(widths=(2, 2), blocks=(1, 0), style=0)
+    assert set(jax.eval_shape(model.init, jax.random.key(0))) == {"outer"}
+    assert apply_shape(model, (2, 4, 4, 4, 3), None, build_mesh("data=2,x=2")).shape == (2, 4, 4, 4, 3)
+
+
 def test_fields_that_do_not_fit_are_refused_with_the_numbers():
     model = VNet(widths=(2, 2, 2), blocks=(0, 0, 1))
     with pytest.raises(ConfigError, match="6 cells along y.*multiples of 4.*choose a multiple of 4"):
