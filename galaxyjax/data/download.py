@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from galaxyjax.core.errors import FileError
+from galaxyjax.core.files import sha256
 from galaxyjax.data.locks import locked, sync_folder
 from galaxyjax.data.paths import open_new
 
@@ -25,7 +26,8 @@ TIMEOUT = 30.0
 """Seconds without an answer, or without a byte, after which an address counts as out of reach."""
 SLOWEST, PATIENCE = 1024.0, 60.0
 """Bytes a second, over that many seconds, below which the next address is tried."""
-CHUNK = 1 << 16
+CHUNK = 1 << 14
+"""Bytes at a time; of the last piece before a connection breaks nothing is kept."""
 
 Report = Callable[[int], None]
 Settle = Callable[[str, int], None]
@@ -63,8 +65,15 @@ def download(
     kept), FileError for a symbolic link in its place, and what requests raises for an address out of reach.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part, before = path.with_name(f".{path.name}.part"), _identity(path)
     with locked(part) as handle:
+        if _identity(path) not in (None, before):  # whoever had the lock has just brought it
+            found = sha256(path)
+            if wanted.sha256 in (None, found):
+                _discard(part)
+                if settle is not None:
+                    settle(found, path.stat().st_size)
+                return found
         _forget_if_foreign(handle, part, address, wanted)
         continued = os.fstat(handle).st_size > 0
         while True:
@@ -271,6 +280,15 @@ def _same_version(part: Path, address: str, wanted: Wanted) -> bool:
         return answer.ok and _version(answer.headers) == state["version"]
     except (OSError, ValueError, KeyError, TypeError):  # requests' errors are OSErrors
         return False
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What changes when another file takes the name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _state_of(part: Path) -> Path:

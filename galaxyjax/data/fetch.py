@@ -74,7 +74,7 @@ def fetch_file(
     local = in_data_folder(manifest, source)
     if local is not None:
         return local
-    cached = below(cache_folder() / manifest.name, source.name, manifest.name)
+    cached = cached_path(manifest, source)
     wanted = _wanted(manifest, source)
     if cached.is_file():
         if wanted.sha256 is None:
@@ -104,9 +104,14 @@ def in_data_folder(manifest: Manifest, source: Source) -> Path | None:
     return path
 
 
+def cached_path(manifest: Manifest, source: Source) -> Path:
+    """Return where a file is in the cache, or will be. Raises FileError for a symbolic link on the way."""
+    return below(cache_folder(), f"{manifest.name}/{source.name}", manifest.name)
+
+
 def place_of(manifest: Manifest, source: Source) -> Path | None:
     """Return where a file is on this machine, unchecked, or None."""
-    cached = below(cache_folder() / manifest.name, source.name, manifest.name)
+    cached = cached_path(manifest, source)
     return _local(manifest, source) or (cached if cached.is_file() else None)
 
 

@@ -8,8 +8,7 @@ from galaxyjax.core.errors import FileError
 from galaxyjax.core.files import sha256
 from galaxyjax.core.progress import track
 from galaxyjax.data.entries import Manifest, Source
-from galaxyjax.data.fetch import cache_folder, data_folder, place_of
-from galaxyjax.data.paths import below
+from galaxyjax.data.fetch import cache_folder, cached_path, data_folder, place_of
 from galaxyjax.data.pins import read_pins
 
 
@@ -41,7 +40,7 @@ def verify(manifest: Manifest, sources: Iterable[Source] | None = None) -> list[
 
 def _find(manifest: Manifest, source: Source) -> Finding:
     path = place_of(manifest, source)
-    cached = below(cache_folder() / manifest.name, source.name, manifest.name)
+    cached = cached_path(manifest, source)
     if path is None:
         part = cached.with_name(f".{cached.name}.part")
         return Finding(

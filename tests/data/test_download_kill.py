@@ -69,7 +69,7 @@ def server():
 
     served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     served.daemon_threads = True
-    threading.Thread(target=served.serve_forever, daemon=True).start()
+    threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{served.server_port}/file", Handler
     served.shutdown()
     served.server_close()
@@ -105,7 +105,7 @@ def check_kill(folder, server, seed, published, monkeypatch):
     handler.ranges, handler.sent = 0, 0
     fetch(Manifest("toy", "", "", (), (Source("a/file.bin", SIZE, digest or None, (url,)),)))
     assert place.read_bytes() == CONTENT and not part.exists()
-    if before:  # it went on from there; the server may have sent a little more than was read
+    if 0 < before < SIZE:  # it went on from there; the server may have sent a little more than was read
         assert handler.ranges == 1 and handler.sent <= SIZE - before + 40_000
     left = {p.name for p in place.parent.iterdir()}
     assert left == {"file.bin"}
