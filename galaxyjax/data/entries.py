@@ -1,5 +1,6 @@
 """What a manifest says: files, sets of simulations, products, parameter tables, access."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,8 +184,9 @@ class Manifest:
     def matching(self, name: str) -> dict[str, str] | None:
         """Return what a file's name stands for ({"product", "set", "simulation", axes}), or None."""
         for product, kind in self.products.items():
-            found = Template(kind.path).match(name, {"set": r".+", "simulation": r"[^/]+"})
-            if found is None or not all(found.get(axis, "") in known for axis, known in kind.axes.items()):
+            patterns = {axis: "|".join(map(re.escape, values)) for axis, values in kind.axes.items()}
+            found = Template(kind.path).match(name, {"set": r".+", "simulation": r"[^/]+", **patterns})
+            if found is None:
                 continue
             for set_name in [found["set"]] if "set" in found else self.sets:
                 having = set_name in self.sets and product in (self.sets[set_name].products or self.products)
