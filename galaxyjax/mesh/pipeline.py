@@ -10,10 +10,11 @@ the last stage home. So nothing is gathered or repeated, and all that is sent ar
     1f1b      microbatch m goes up again, and down as    2 S - 1 inputs, and insides of  3 forward, 1 backward
               soon as it is at the top                   one microbatch
 
-The loss stands outside, so the pipeline is an ordinary differentiable function. 1F1B is its `custom_vjp`: it
-saves parameters and inputs alone, and its backward pass is one loop in which each stage does a forward and a
-backward of different microbatches at each tick (in lockstep, so bubbles cost 2 (S - 1) ticks, not S - 1). See
-Narayanan et al. 2019 (PipeDream) and 2021 (Megatron-LM, section 2.2) for both schedules.
+The loss stands outside, so the pipeline is an ordinary differentiable function. 1F1B is its `custom_vjp`
+(which has no `jvp`; GPipe has one): it saves parameters and inputs alone, and its backward pass is one loop in
+which each stage does a forward and a backward of different microbatches at each tick (in lockstep, so bubbles
+cost 2 (S - 1) ticks, not S - 1). Narayanan et al. 2019 (PipeDream) and 2021 (Megatron-LM, section 2.2) have
+both schedules.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import ConfigError
+from galaxyjax.mesh.collect import varies_over, varying
 from galaxyjax.mesh.topology import FIELD, axis_size
 
 STAGE = "stage"
@@ -94,7 +96,7 @@ def _forward(block_apply: Callable, microbatches: int, params: Any, x: Any) -> A
     """All microbatches through all stages; JAX's transpose of this is GPipe's backward pass."""
     stages, stage = _stages()
     line = _Conveyor(microbatches, stages, stage)
-    params, shares = _varying(params, x), line.cut(x)
+    params, shares = _own(params, x), line.cut(x)
     first = _pick(shares, 0)  # bubbles run on a real input, so that they never divide by nought
     layers = partial(_layers, block_apply)
 
@@ -128,8 +130,8 @@ def _backward(block_apply: Callable, microbatches: int, saved: tuple, cotangent:
     """
     stages, stage = _stages()
     line, slots = _Conveyor(microbatches, stages, stage), 2 * stages - 1
-    own, x = saved
-    params, shares, slopes = _varying(own, x), line.cut(x), line.cut(cotangent)
+    given, x = saved
+    params, shares, slopes = _own(given, x), line.cut(x), line.cut(cotangent)
     layers = partial(_layers, block_apply)
 
     def tick(carry, t):
@@ -158,7 +160,7 @@ def _backward(block_apply: Callable, microbatches: int, saved: tuple, cotangent:
     start = (first, first, waiting, slope, slope, slope, jax.tree.map(jnp.zeros_like, slopes), sums)
     ticks = microbatches + 2 * (stages - 1) + (stages > 1)
     *_, results, sums = jax.lax.scan(tick, start, jnp.arange(ticks))[0]
-    return _reduced(sums, own), line.join(results)
+    return _summed(sums, given), line.join(results)
 
 
 _one_forward_one_backward.defvjp(_save, _backward)
@@ -231,30 +233,20 @@ def _put(rows: Any, row: Any, index: jax.Array) -> Any:
     return jax.tree.map(lambda leaf, new: jax.lax.dynamic_update_index_in_dim(leaf, new, index, 0), rows, row)
 
 
-def _axes(leaf: Any) -> frozenset:
-    """Mesh axes over which a value varies, inside a `shard_map`."""
-    return jax.typeof(leaf).manual_axis_type.varying
-
-
-def _varying(params: Any, x: Any) -> Any:
+def _own(params: Any, x: Any) -> Any:
     """Parameters as each device's own: else every tick would sum their gradient over the mesh."""
-    axes = frozenset().union(*(_axes(leaf) for leaf in jax.tree.leaves(x)))
-
-    def own(leaf):
-        missing = tuple(sorted(axes - _axes(leaf)))
-        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
-
-    return jax.tree.map(own, params)
+    axes = frozenset().union(*(varies_over(leaf) for leaf in jax.tree.leaves(x)))
+    return varying(params, tuple(sorted(axes)))
 
 
-def _reduced(sums: Any, params: Any) -> Any:
+def _summed(slopes: Any, params: Any) -> Any:
     """The gradient of parameters, summed once over the axes on which they are the same."""
 
     def total(leaf, like):
-        axes = tuple(sorted(_axes(leaf) - _axes(like)))
+        axes = tuple(sorted(varies_over(leaf) - varies_over(like)))
         return jax.lax.psum(leaf, axes) if axes else leaf
 
-    return jax.tree.map(total, sums, params)
+    return jax.tree.map(total, slopes, params)
 
 
 def _check(stacked_params: Any, x: Any, mesh: Mesh, microbatches: int) -> None:

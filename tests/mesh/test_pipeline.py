@@ -61,7 +61,6 @@ def relative(found, like) -> float:
 @pytest.mark.parametrize(
     ("shape", "microbatches", "schedule"),
     [
-        ("stage=4", 4, "1f1b"),
         ("stage=4", 16, "1f1b"),
         ("stage=2,data=2", 8, "1f1b"),
         ("stage=8", 8, "1f1b"),
@@ -82,12 +81,9 @@ def test_value_and_gradient_equal_the_plain_stack(shape, microbatches, schedule)
 
 def test_examples_come_back_in_their_places():
     params, x = problem()
-    for shape, microbatches in (("stage=4,data=2", 4), ("stage=2", 8)):
-        found = jax.jit(partial(pipeline, block, mesh=build_mesh(shape), microbatches=microbatches))(
-            params, x
-        )
-        np.testing.assert_allclose(found[0], plain(params, x)[0], atol=2e-6)
-        np.testing.assert_array_equal(found[1], x[1])
+    found = jax.jit(partial(pipeline, block, mesh=build_mesh("stage=4,data=2"), microbatches=4))(params, x)
+    np.testing.assert_allclose(found[0], plain(params, x)[0], atol=2e-6)
+    np.testing.assert_array_equal(found[1], x[1])
 
 
 def test_works_outside_jit():
