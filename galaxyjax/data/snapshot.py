@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxyjax.core.box import Box, Particles
-from galaxyjax.core.errors import ConfigError, DataError, FileError, unknown_name
+from galaxyjax.core.errors import ConfigError, DataError, FileError, GalaxyjaxError, unknown_name
 from galaxyjax.data import field_names, gas
 from galaxyjax.data.field_names import GADGET_SPECIES, SWIFT_SPECIES
 from galaxyjax.data.header import Given, SnapshotCosmology, interpret
@@ -234,7 +234,10 @@ class Snapshot:
             return 1.0
         attributes = self._source.info(number, source)[2]
         scaling = stated(attributes) or self.units.exponents(kind)
-        return factor(kind, scaling, self.scale_factor, self.cosmology.h)
+        try:
+            return factor(kind, scaling, self.scale_factor, self.cosmology.h)
+        except GalaxyjaxError as error:
+            raise type(error)(f"{self.path}: PartType{number}/{source}: {error}") from None
 
     def _column(self, number: int, name: str, rows, options: dict) -> np.ndarray:
         source = self._source_name(number, name)

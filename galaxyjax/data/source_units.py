@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from galaxyjax.core.errors import ConfigError, unknown_name
+from galaxyjax.core.errors import ConfigError, FileError, unknown_name
 
 MPC_CM = 3.0856775814913673e24
 """One megaparsec in cm (IAU 2015)."""
@@ -127,6 +127,8 @@ def factor(kind: str, scaling: tuple[float, float, float], a: float, h: float | 
     cgs, power_a, power_h = scaling
     *_, ours_a, ours_h = _KINDS[kind]
     number = cgs / _OURS[kind]
+    if not 1e-100 < number < 1e100:
+        raise FileError(f"a {kind} in units of {cgs:.3g} cgs cannot be; altered")
     near = 10.0 ** round(math.log10(number))
     number = near if abs(number / near - 1.0) < 1e-3 else number
     rest = round(power_h - ours_h, 6)

@@ -63,7 +63,7 @@ def test_blocks_put_together_are_the_grid(tmp_path, scheme):
 
 
 def test_a_process_reads_no_more_than_its_block_and_halo(tmp_path):
-    """The copy has 16 cells a side: of an eighth, 4 x 8 columns of them, and one more each way for the halo."""
+    """The copy has 16 cells a side: an eighth is 4 x 8 columns of them, one more each way for the halo."""
     path = write_hdf5(tmp_path / "s.hdf5", {1: particles(3, dark=30_000, gas=0, stars=0)[1]})
     snapshot = open_snapshot(path)
     snapshot.index("dark_matter", ["positions"])
