@@ -1,7 +1,7 @@
 """Words to calls: which verb, its options, and what every failure looks like from outside.
 
 Exit codes: 0 done, 1 a defect of galaxyjax itself, 2 a request that cannot be met (one line on stderr says
-why), 130 interrupted.
+why), 130 interrupted, 143 told to stop (SIGTERM) and saved, 124 a process that hung.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ examples:
 FOOTER = """\
 Every verb has --help, and --json where it prints a result. --debug shows the traceback of an error.
 Environment: GALAXYJAX_DATA (folder with survey data), GALAXYJAX_CACHE (downloads and compiled code),
-GALAXYJAX_QUIET=1 (no progress). Exit codes: 0 done, 2 cannot be done as asked, 130 interrupted, 1 a defect.
+GALAXYJAX_QUIET=1 (no progress). Exit codes: 0 done, 2 cannot be done as asked, 130 interrupted, 143 told to
+stop and saved, 124 ended by the watchdog, 1 a defect.
 """
 
 

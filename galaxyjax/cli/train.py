@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -57,6 +58,8 @@ class Train:
             return self._fields(recipe, folder, file)
         if self.mesh is not None or self.profile:
             raise ConfigError(f"{file}: --mesh and --profile are for networks of fields; leave them out")
+        if os.environ.get("GALAXYJAX_PROCESSES", "1") != "1":
+            raise ConfigError(f"{file}: only networks of fields train on several processes; use one")
         import time
 
         import numpy as np

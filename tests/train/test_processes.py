@@ -88,7 +88,7 @@ def test_told_to_stop_at_one_rank_then_killed_thrice_the_weights_are_the_same(tw
 
 @pytest.mark.slow
 def test_killed_twenty_times_at_random_moments(tmp_path):
-    """Any moment: while it starts, compiles, restores, computes, saves; a run that gets through begins anew."""
+    """While it starts, compiles, restores, computes or saves. A run that gets through starts anew."""
     recipe = write_recipe(tmp_path / "recipe" / "longer", steps=60, save=4)
     whole = run(recipe, tmp_path / "whole", 1, 8)
     began = time.monotonic()
