@@ -33,7 +33,9 @@ def array_groups(paths: Sequence[str], box_size: float | None) -> list[FieldGrou
     for path in paths:
         values, named = NpyFile(path).map(), parse_name(path)
         shape, stem = values.shape, Path(path).stem
-        channels = shape[-1] if len(shape) in (4, 5) and shape[-1] <= 9 and shape[-2] == shape[-3] else 0
+        # (n, c, c, c) are n grids; (c, c, c, 3) is one grid of vectors.
+        grids = len(shape) == 4 and len(set(shape[1:])) == 1
+        channels = 0 if grids or len(shape) < 4 or shape[-1] > 9 or shape[-2] != shape[-3] else shape[-1]
         space = shape[: len(shape) - bool(channels)]
         maps = (named is not None and named.kind == "Maps") or (len(space) == 3 and len(set(space)) > 1)
         dimensions = 2 if maps or len(space) == 2 else 3
@@ -45,8 +47,8 @@ def array_groups(paths: Sequence[str], box_size: float | None) -> list[FieldGrou
             kind = (named.field if named else stem if several else "field") + f"[{channel}]" * bool(channels)
             key = (kind, space[-dimensions:])
             group = groups.setdefault(key, FieldGroup(kind, [], None, int(np.prod(key[1])), side))
-            views = [values[..., channel] if channels else values]
-            entries = [(views[0], i) for i in range(space[0])] if several else [(views[0], None)]
+            view = values[..., channel] if channels else values
+            entries = [(view, i) for i in range(space[0])] if several else [(view, None)]
             group.names += [f"{stem}[{i}]" if several else stem for _, i in entries]
             earlier = getattr(group.read, "entries", [])
             group.read = _reader(earlier + entries)
