@@ -11,10 +11,10 @@ the last stage home. So nothing is gathered or repeated, and all that is sent ar
               soon as it is at the top                   one microbatch
 
 The loss stands outside, so the pipeline is an ordinary differentiable function. 1F1B is its `custom_vjp`
-(which has no `jvp`; GPipe has one): it saves parameters and inputs alone, and its backward pass is one loop in
-which each stage does a forward and a backward of different microbatches at each tick (in lockstep, so bubbles
-cost 2 (S - 1) ticks, not S - 1). Narayanan et al. 2019 (PipeDream) and 2021 (Megatron-LM, section 2.2) have
-both schedules.
+(which has no `jvp`; GPipe has one): it saves parameters and inputs alone, and its backward pass is one loop,
+in which each stage does a forward and a backward of different microbatches at each tick (in lockstep, so
+bubbles cost 2 (S - 1) ticks, not S - 1). Narayanan et al. 2019 (PipeDream) and 2021 (Megatron-LM, section
+2.2) have both schedules.
 """
 
 from __future__ import annotations
