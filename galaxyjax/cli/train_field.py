@@ -67,7 +67,8 @@ def leave_at_once_on_error() -> Iterator[None]:
         yield
     except Exception as error:
         if jax.process_count() > 1:
-            atexit.register(_leave, 2 if isinstance(error, GalaxyjaxError) else 1)
+            asked = isinstance(error, GalaxyjaxError | OSError)
+            atexit.register(_leave, 2 if asked else 1)
         raise
 
 

@@ -45,7 +45,9 @@ class Checkpoints:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._manager.close()  # waits for what is being written
+        # Closing waits for what is being written, and for all processes: after an error of one, for ever.
+        if exception[0] is None or jax.process_count() == 1:
+            self._manager.close()
 
     @property
     def latest(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -183,7 +184,7 @@ def train(
                 return
             number, values = pending
             value, norm = float(values.loss), float(values.gradient_norm)
-            if not (jnp.isfinite(value) and jnp.isfinite(norm)):
+            if not (math.isfinite(value) and math.isfinite(norm)):
                 raise DataError(
                     f"{label}: loss {value}, gradient norm {norm} at step {number}; lower the learning rate"
                 )

@@ -17,7 +17,7 @@ from galaxyjax.train import field
 from galaxyjax.train.config import FieldFitConfig
 from galaxyjax.train.identity import fingerprint
 from tests.train.jobs import RECIPES
-from tests.train.toy_field import TRAINING, Product
+from tests.train.toy_field import TRAINING, Pointwise, Product
 
 MESH = "data=2,x=2,y=2"
 
@@ -91,6 +91,25 @@ def test_a_run_goes_on_on_another_mesh(undisturbed, tmp_path, monkeypatch):
     assert rest.step == 60 and rest.losses[0][0] == 21
     expected = dict(undisturbed.losses)
     np.testing.assert_allclose([v for _, v in rest.losses], [expected[s] for s, _ in rest.losses], rtol=0.1)
+
+
+def test_sharded_parameters_train_as_whole_ones_and_move_to_another_mesh(tmp_path, monkeypatch):
+    """FSDP of tensors above 64 KiB: the state in shards, checkpoints of shards, then shards of another size."""
+    fit = replace(TRAINING.fit, steps=6, evaluate_every=3, warmup=2, save_every=3)
+    wide = replace(TRAINING, model=Pointwise(width=16_384), fit=fit)
+    whole = field.train(wide, build_mesh(MESH), tmp_path / "whole")
+    sharded = replace(wide, fit=replace(fit, fsdp=True))
+    identity = sharded.identity()
+    monkeypatch.setattr(field.FieldTraining, "identity", lambda self: identity)
+    stop = replace(sharded, source=Interrupted(signal_at=3))
+    first = field.train(stop, build_mesh(MESH), tmp_path / "sharded")
+    rest = field.train(sharded, build_mesh("data=4,x=2"), tmp_path / "sharded")
+    np.testing.assert_allclose(
+        [v for _, v in first.losses + rest.losses], [v for _, v in whole.losses], rtol=1e-5
+    )
+    for trained, parts in ((first, 2), (rest, 4)):
+        kernel = trained.weights["last"]
+        assert kernel.addressable_shards[0].data.shape == (16_384 // parts, 1)
 
 
 def test_a_finished_run_is_not_repeated(undisturbed, folder):

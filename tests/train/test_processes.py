@@ -113,6 +113,36 @@ def test_killed_twenty_times_at_random_moments(tmp_path):
     assert weights(run(recipe, folder, 1, 8)) == weights(whole)
 
 
+FAILING = """
+import jax
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Failing(real.SecondOrder):
+    def batch(self, mesh, size, seed, step):
+        if step == 5 and jax.process_index() == 1:
+            raise OSError(5, "Input/output error", "/data/block_1.hdf5")
+        return super().batch(mesh, size, seed, step)
+
+
+TRAINING = replace(TRAINING, source=Failing())
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_ends_the_job_with_its_message(tmp_path):
+    recipe = write_recipe(tmp_path / "recipe" / "failing", more=FAILING)
+    job = Job(recipe, tmp_path / "run", 2, 4)
+    job.until(lambda: job.saved)
+    began = time.monotonic()
+    assert job.end() == 2
+    assert time.monotonic() - began < 60  # and not JAX's five minutes of waiting for the others
+    assert "[1] galaxyjax: /data/block_1.hdf5: Input/output error" in job.text()
+    assert "rank 1 ended with code" in job.text()
+    read_all(job, recipe)
+
+
 @pytest.mark.slow
 def test_the_watchdog_ends_a_job_with_a_rank_that_hangs(recipe, tmp_path):
     job = Job(recipe, tmp_path, 2, 4, "--hang-after", "60")
