@@ -57,7 +57,6 @@ print("RESULT", json.dumps({
     "exact": all(c.exact for c in found),
     "parameters": 4 * sum(leaf.size for leaf in jax.tree.leaves(params)),
     "temporary": budget.temp_bytes(compiled),
-    "cells": block[0] * block[1] * block[2],
 }))
 """
 
@@ -75,15 +74,6 @@ def compiled(topology, shape, cells, options, whole_step=False, timeout=900):
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     assert done.returncode == 0 and lines, done.stderr[-3000:]
     return json.loads(lines[0].removeprefix("RESULT"))
-
-
-def activations(options):
-    """Bytes a cell of what a gradient must keep: a convolution's input with and without its halo."""
-    kept = 0
-    for level, (width, blocks) in enumerate(zip(options["widths"], options["blocks"], strict=True)):
-        last = level == len(options["widths"]) - 1
-        kept += 2 * width * (1 + 2 * blocks * (1 if last else 2)) / 8**level
-    return 2 * kept
 
 
 def test_a_gradient_for_eight_chips_sends_halos_and_one_sum():
@@ -106,8 +96,8 @@ def test_a_training_step_of_1024_cells_a_side_for_512_chips():
     assert found["gathers"] == []
     assert found["permuted"] == found["asked"]
     assert found["reduced"] <= 1.01 * found["parameters"]
-    # Channels below 128 are laid out with padding, so a tensor may take several times its bytes.
-    assert found["temporary"] <= 4 * activations(options) * found["cells"]
+    # Measured with libtpu 0.0.52: 4.92e9 bytes. Five per cent are left for other versions of the compiler.
+    assert found["temporary"] <= 5.17e9
 
 
 def test_a_topology_that_libtpu_does_not_know_is_named(monkeypatch):
