@@ -1,6 +1,7 @@
 """Ask the process of `hdf5_walker` about a file; a crash over there is one error here."""
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -40,6 +41,11 @@ class Walker:
             bufsize=0,
         )
         self.owner = os.getpid()
+        with contextlib.suppress(ImportError, AttributeError, OSError):
+            import fcntl
+
+            # 16 times the usual pipe: fewer turns between the two processes.
+            fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
 
     def frames(self, request: dict) -> Iterator[tuple[bytes, int]]:
         """Send a request; yield (kind, length) of each frame, whose payload the caller must `take`."""

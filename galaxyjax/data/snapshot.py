@@ -23,6 +23,8 @@ from galaxyjax.data.window import Window
 ROWS = 1 << 20
 """Particles in one piece of a stream."""
 
+_PART = 1 << 16  # numbers
+
 
 def open_snapshot(
     path: str | Path,
@@ -265,29 +267,21 @@ class Snapshot:
             return data
         if data.dtype.kind != "f":
             raise FileError(f"{where} has dtype {data.dtype}; real numbers are wanted; altered")
-        scale = self._factor(number, name, source)
-        if scale != 1.0:
-            with np.errstate(over="ignore", invalid="ignore"):
-                np.multiply(data, data.dtype.type(scale), out=data)
-        self._sound(name, where, data)
+        low, high = _scaled(data, self._factor(number, name, source))
+        self._sound(name, where, data, low, high)
         return data
 
-    def _sound(self, name: str, where: str, data: np.ndarray) -> None:
+    def _sound(self, name: str, where: str, data: np.ndarray, low: float, high: float) -> None:
         """Refuse NaN, infinity, and positions that are not in the box."""
-        if name == "positions" and data.size:
-            low, high = float(data.min()), float(data.max())  # both are NaN if one number is
-            # A particle may sit a rounding error outside; a file in other units is outside by far.
-            if low >= -0.01 * self.box.size and high <= 1.01 * self.box.size:
-                return
-            if np.isfinite(low) and np.isfinite(high):
-                raise DataError(
-                    f"{where} lies between {low:.6g} and {high:.6g} Mpc/h but the box is "
-                    f"{self.box.size:.6g}; altered, or other units: give units="
-                )
-        elif _finite(data):
-            return
-        row = int(np.argmin(np.isfinite(data).reshape(len(data), -1).all(axis=1)))
-        raise DataError(f"{where} is not finite at row {row}; altered, fetch or make it again")
+        if not (np.isfinite(low) and np.isfinite(high)):
+            row = int(np.argmin(np.isfinite(data).reshape(len(data), -1).all(axis=1)))
+            raise DataError(f"{where} is not finite at row {row}; altered, fetch or make it again")
+        # A particle may sit a rounding error outside; a file in other units is outside by far.
+        if name == "positions" and not (low >= -0.01 * self.box.size and high <= 1.01 * self.box.size):
+            raise DataError(
+                f"{where} lies between {low:.6g} and {high:.6g} Mpc/h but the box is {self.box.size:.6g}; "
+                "altered, or other units: give units="
+            )
 
     def _temperature(self, number: int, rows, options: dict) -> np.ndarray:
         mu, electrons = options["mu"], self._source_name(number, "electron_abundance")
@@ -317,12 +311,18 @@ class _Whole:
         return self.source.read(self.number, name, self.start, self.stop)
 
 
-def _finite(data: np.ndarray) -> bool:
-    """Whether all numbers are finite: 0 x NaN and 0 x infinity are NaN, and BLAS is faster than isfinite."""
-    flat = data.reshape(-1)
-    zeros = np.zeros(min(len(flat), 1 << 15), data.dtype)
-    with np.errstate(invalid="ignore"):
-        return all(
-            np.dot(flat[i : i + len(zeros)], zeros[: len(flat[i : i + len(zeros)])]) == 0.0
-            for i in range(0, len(flat), max(len(zeros), 1))
-        )
+def _scaled(data: np.ndarray, scale: float) -> tuple[float, float]:
+    """Multiply in place; return the smallest and largest number, NaN if one is.
+
+    In parts that stay in the processor's cache: one pass over memory instead of three.
+    """
+    flat, low, high = data.reshape(-1), 0.0, 0.0
+    scale = data.dtype.type(scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(flat), _PART):
+            part = flat[start : start + _PART]
+            if scale != 1.0:
+                np.multiply(part, scale, out=part)
+            # Not min() of Python, which would lose a NaN.
+            low, high = np.minimum(low, part.min()), np.maximum(high, part.max())
+    return float(low), float(high)
