@@ -5,13 +5,13 @@
 Times: warm cache, files open on both sides, turns taken, medians; positions and velocities (float32), stored
 plain, under gzip with shuffle as GADGET-4 writes them, and under Blosc (hdf5plugin). "raw" is the stored
 numbers, asked at most 1.1 times h5py's time; "units" is the project's units with the checks of NaN and of the
-box, asked at most 1.5. "cpu" is the same ratio of processor time, which a busy machine disturbs less (Blosc is
-undone in another process, whose time is not in it). Opening is timed apart.
+box, asked at most 1.5. "cpu" is the same ratio of processor time, which a busy machine disturbs less (Blosc
+is undone in another process, whose time is not in it). Opening is timed apart.
 
 Bytes: blocks of a box cut x=4, y=2. Grids (.npy, HDF5) asked at most 1.05 / 8 of the file, halo not counted;
 particles, after the sorted copy is built, at most 1.5 / 8: for particles spread evenly, and, with
-GALAXYJAX_DATA set, for the clustered runs in it, where a block that holds more than its share of the particles
-also reads more (so its share is printed beside).
+GALAXYJAX_DATA set, for the clustered runs in it, where a block that holds more than its share of the
+particles also reads more (so its share is printed beside).
 """
 
 import argparse
