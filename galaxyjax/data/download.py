@@ -26,7 +26,7 @@ TIMEOUT = 30.0
 """Seconds without an answer, or without a byte, after which an address counts as out of reach."""
 SLOWEST, PATIENCE = 1024.0, 60.0
 """Bytes a second, over that many seconds, below which the next address is tried."""
-CHUNK = 1 << 14
+CHUNK = 1 << 16
 """Bytes at a time; of the last piece before a connection breaks nothing is kept."""
 
 Report = Callable[[int], None]

@@ -27,6 +27,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("GALAXYJAX_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("GALAXYJAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GALAXYJAX_MIRROR", raising=False)
+    monkeypatch.setattr(downloads, "CHUNK", 1 << 14)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path
