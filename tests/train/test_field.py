@@ -94,7 +94,7 @@ def test_a_run_goes_on_on_another_mesh(undisturbed, tmp_path, monkeypatch):
 
 
 def test_sharded_parameters_train_as_whole_ones_and_move_to_another_mesh(tmp_path, monkeypatch):
-    """FSDP of tensors above 64 KiB: the state in shards, checkpoints of shards, then shards of another size."""
+    """FSDP of tensors above 64 KiB: state in shards, checkpoints of shards, then shards of another size."""
     fit = replace(TRAINING.fit, steps=6, evaluate_every=3, warmup=2, save_every=3)
     wide = replace(TRAINING, model=Pointwise(width=16_384), fit=fit)
     whole = field.train(wide, build_mesh(MESH), tmp_path / "whole")
