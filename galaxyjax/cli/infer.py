@@ -10,7 +10,7 @@ import tyro
 
 from galaxyjax.cli import console
 from galaxyjax.cli.recipe import constant, run_python
-from galaxyjax.core.errors import FileError, unknown_name
+from galaxyjax.core.errors import ConfigError, FileError, unknown_name
 
 SURVEYS = ("kids1000", "mock")
 
@@ -38,7 +38,11 @@ class Infer:
     ] = None
     """An emulator on the shelf, or its folder."""
     chains: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 4)")] = None
-    """Chains, spread over all devices."""
+    """Chains, spread over the devices."""
+    mesh: Annotated[
+        str | None, tyro.conf.arg(metavar="SIZES", help_behavior_hint="(default: all devices)")
+    ] = None
+    """Devices that carry the chains, e.g. data=2; their number divides the chains."""
     max_draws: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 5000)")] = None
     """Draws a chain after which sampling stops even if not converged."""
     r_hat: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="(default: 1.01)")] = None
@@ -64,10 +68,11 @@ class Infer:
         if self.double:
             changes["dtype"] = "float64"
         sampler = replace(given["SAMPLER"], **changes)
+        devices = None if self.mesh is None else chain_devices(self.mesh, sampler.chains)
         survey = read_survey(self.survey or given["SURVEY"])
         console.note(f"{survey.name}: {survey.data.size} band powers")
         summary, paths = sample_survey(
-            analysis, survey, self.out, sampler, self.emulator or given["EMULATOR"]
+            analysis, survey, self.out, sampler, self.emulator or given["EMULATOR"], devices
         )
         if self.json:
             console.print_json({**summary, "files": paths})
@@ -96,6 +101,18 @@ class Infer:
             else:
                 given[name] = default
         return constant(module, "ANALYSIS", KiDS1000, file), given
+
+
+def chain_devices(mesh: str, chains: int) -> list:
+    """The devices of a mesh on whose "data" axis the chains lie. Raises ConfigError when they do not fit."""
+    from galaxyjax.mesh.topology import MeshShape, build_mesh
+
+    shape = MeshShape.parse(mesh)
+    if shape.devices != shape.data:
+        raise ConfigError(f"mesh {mesh}: chains lie along data alone; leave x, y and stage at 1")
+    if chains % shape.data:
+        raise ConfigError(f"mesh {mesh}: data={shape.data} does not divide {chains} chains; change --chains")
+    return build_mesh(shape).devices.ravel().tolist()
 
 
 def read_survey(name: str):

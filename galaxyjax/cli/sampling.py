@@ -24,14 +24,16 @@ SHOWN = (
 )
 
 
-def sample_survey(analysis, survey, out: Path, sampler, emulator: str) -> tuple[dict, dict[str, Path]]:
+def sample_survey(
+    analysis, survey, out: Path, sampler, emulator: str, devices=None
+) -> tuple[dict, dict[str, Path]]:
     """Sample a survey into `out`, draw the figures; return the summary and name -> path of every product."""
     import galaxyjax
     from galaxyjax.core.progress import Progress
     from galaxyjax.infer import chains, run
 
     loaded = galaxyjax.load(emulator)
-    summary = run.run(analysis, survey, out, sampler, loaded)
+    summary = run.run(analysis, survey, out, sampler, loaded, devices)
     with Progress(None, "figures"):
         figures = _figures(analysis, survey, out, loaded, summary)
     paths = {

@@ -7,6 +7,7 @@ import pytest
 
 import galaxyjax
 from galaxyjax.cli import main
+from galaxyjax.cli.infer import chain_devices
 from galaxyjax.core.errors import GalaxyjaxError
 
 FILES = {
@@ -155,3 +156,16 @@ def test_audit_holds_the_chain_against_camb(command, run):
     assert report["delta_chi2"]["max_abs"] < 0.5
     assert json.loads((run[1] / "audit.json").read_text(encoding="utf-8")) == report
     (run[1] / "audit.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "mesh, message",
+    [("x=2", "along data alone"), ("data=3", "does not divide 4 chains"), ("data=64", "but there are 8")],
+)
+def test_a_mesh_that_does_not_carry_the_chains_is_refused(mesh, message):
+    with pytest.raises(GalaxyjaxError, match=message):
+        chain_devices(mesh, 64 if mesh == "data=64" else 4)
+
+
+def test_a_mesh_names_the_devices_of_the_chains():
+    assert len(chain_devices("data=2", 4)) == 2
