@@ -25,8 +25,8 @@ class ParameterTable:
     """The parameters of every simulation of a set.
 
     simulations: (n,) names. columns: (p,) names of parameters, ours. values: (n, p) float64, in `units` (by
-    column; one not named has none). convention: "normalised" or "raw". normalise: normalised name -> (raw
-    column, its fiducial value).
+    column; one not named has none). convention: "normalised", "raw", or "as given". normalise: normalised
+    name -> (raw column, its fiducial value).
     """
 
     name: str
@@ -74,7 +74,9 @@ class ParameterTable:
         if self.convention == "normalised":
             return self
         if not self.normalise:
-            raise DataError(f"{self.name}: raw, and its manifest gives no fiducial values to divide by")
+            raise DataError(
+                f"{self.name}: {self.convention}, and no manifest gives fiducial values to divide by"
+            )
         ours = {theirs: (name, fiducial) for name, (theirs, fiducial) in self.normalise.items()}
         columns, values = list(self.columns), self.values.copy()
         for theirs, (name, fiducial) in ours.items():
@@ -253,7 +255,7 @@ def free_table(path: str | Path) -> ParameterTable:
     if values.ndim != 2 or len(columns) != values.shape[1] or len(body) < 2:
         raise FileError(f"{path}: not a table with one row a simulation and named columns")
     names = tuple(row[0] for row in body) if named else tuple(str(i) for i in range(len(body)))
-    return ParameterTable(path.name, names, tuple(columns), values)
+    return ParameterTable(path.name, names, tuple(columns), values, convention="as given")
 
 
 def _is_number(word: str) -> bool:

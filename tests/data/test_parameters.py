@@ -192,7 +192,7 @@ def test_a_table_that_is_not_the_manifests_is_named(tmp_path, old, new, says):
 
 def test_raw_without_fiducials_is_not_normalised_by_guess():
     table = ParameterTable("toy", ("a",), ("x",), np.ones((1, 1)), convention="raw")
-    with pytest.raises(DataError, match="gives no fiducial values"):
+    with pytest.raises(DataError, match="raw, and no manifest gives fiducial values"):
         table.normalised()
     with pytest.raises(DataError, match=r"values of shape \(1, 1\) for 2 simulations"):
         ParameterTable("toy", ("a", "b"), ("x",), np.ones((1, 1)))
