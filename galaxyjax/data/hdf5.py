@@ -53,9 +53,11 @@ class Hdf5File:
     def __init__(self, path: str | Path, meter: Meter | None = None):
         self.raw = RawFile(path, meter)
         self.path, self.meter = self.raw.path, self.raw.meter
+        # The other process keeps the folder in which it was started.
+        self._place = Path(os.path.abspath(self.path))
         if not is_hdf5(self.raw):
             raise FileError(f"{self.path}: not an HDF5 file ({self.raw.size} bytes); fetch or make it again")
-        (outline,) = hdf5_client.ask(self.path, self.raw.size, "outline")
+        (outline,) = hdf5_client.ask(self._place, self.raw.size, "outline")
         self.groups: dict[str, dict] = outline["groups"]
         self._described, self._tables = outline["datasets"], {}
         self.datasets: dict[str, Dataset] = {
@@ -137,7 +139,7 @@ class Hdf5File:
             self._check(name, self.datasets[name])
         if not names:
             return
-        answers = hdf5_client.ask(self.path, self.raw.size, "table", names=names)
+        answers = hdf5_client.ask(self._place, self.raw.size, "table", names=names)
         for name, answer in zip(names, answers, strict=True):
             rank = len(self.datasets[name].shape)
             self._tables[name] = self._checked_table(
@@ -251,7 +253,7 @@ class Hdf5File:
         what["plugin"] = any(code > _OUR_LIMIT and code != _LZF for code, _ in found.filters)
         try:
             work = out.nbytes + len(chunks) * _chunk_bytes(found) if found.chunk else out.nbytes
-            hdf5_client.ask(self.path, self.raw.size, "stream", room, work, sink, **what)
+            hdf5_client.ask(self._place, self.raw.size, "stream", room, work, sink, **what)
         except FileError as error:
             raise FileError(f"{error} [{name}]") from None
         if done != len(view):

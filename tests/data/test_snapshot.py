@@ -136,6 +136,15 @@ def test_a_missing_piece_and_a_wrong_count_are_named(tmp_path):
         open_snapshot(path)
 
 
+def test_a_relative_path_stays_right_when_the_folder_changes(tmp_path, monkeypatch):
+    filters = {"chunks": True, "compression": "gzip"}
+    write_hdf5(tmp_path / "s.hdf5", particles(), filters=filters)
+    monkeypatch.chdir(tmp_path)
+    snapshot = open_snapshot("s.hdf5")
+    monkeypatch.chdir("/")
+    assert len(snapshot.read("gas")) == 50
+
+
 def test_names_nobody_knows(tmp_path):
     snapshot = open_snapshot(write_hdf5(tmp_path / "s.hdf5", particles()))
     for species, field in (("black_holes", "masses"), ("gas", "colour"), ("dark_matter", "density")):
