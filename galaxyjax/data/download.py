@@ -47,11 +47,15 @@ class Slow(Interrupted):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a file must be: its sha256 and size in bytes, None where unknown; headers that the server asks."""
+    """What a file must be: its sha256 and size in bytes, None where unknown; headers that the server asks.
+
+    announce: called with the size as soon as the server says it, where nobody had published it.
+    """
 
     sha256: str | None = None
     size: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    announce: Callable[[int], None] = lambda _: None
 
 
 def download(
@@ -213,6 +217,8 @@ def _begin(answer, sink: _Sink, part: Path, url: str, wanted: Wanted) -> None:
             sink.start_over()
     if total is not None:
         sink.expect(int(total))
+        if wanted.size is None:
+            wanted.announce(int(total))
     # Of a chunked answer the end is marked, so a connection that breaks is not taken for it.
     sink.ends_itself = "chunked" in answer.headers.get("Transfer-Encoding", "")
     _write_state(part, {"url": url, "version": _version(answer.headers)})

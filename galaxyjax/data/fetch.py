@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from galaxyjax.core.errors import FileError
@@ -56,9 +56,9 @@ def fetch(
     manifest = dataset if isinstance(dataset, Manifest) else load_manifest(dataset)
     sources = manifest.files if sources is None else tuple(sources)
     options = Options(download, (*mirrors, *os.environ.get("GALAXYJAX_MIRROR", "").split()), jobs)
-    meter = _Meter(sources)
+    meter = Meter(sources)
     with meter, ThreadPoolExecutor(max(1, min(jobs, len(sources)))) as pool:
-        pending = [pool.submit(fetch_file, manifest, s, options, meter.report) for s in sources]
+        pending = [pool.submit(fetch_file, manifest, s, options, meter) for s in sources]
         try:
             paths = [future.result() for future in pending]
         except BaseException:
@@ -68,21 +68,22 @@ def fetch(
 
 
 def fetch_file(
-    manifest: Manifest, source: Source, options: Options = Options(), report: Report = lambda _: None
+    manifest: Manifest, source: Source, options: Options = Options(), meter: "Meter | None" = None
 ) -> Path:
     """Return the path of one file of a dataset; see `fetch`."""
+    meter = Meter(()) if meter is None else meter
     local = in_data_folder(manifest, source)
     if local is not None:
         return local
     cached = cached_path(manifest, source)
-    wanted = _wanted(manifest, source)
+    wanted = replace(_wanted(manifest, source), announce=meter.announce)
     if cached.is_file():
         if wanted.sha256 is None:
             pin(cache_folder(), manifest.name, source.name, sha256(cached), cached.stat().st_size, "cache")
             return cached
         if sha256(cached) == wanted.sha256:
             return cached
-    return _download(manifest, source, cached, wanted, options, report)
+    return _download(manifest, source, cached, wanted, options, meter.report)
 
 
 def _wanted(manifest: Manifest, source: Source) -> Wanted:
@@ -159,7 +160,7 @@ def _download(
 ) -> Path:
     """Try every address in turn. Raises Unavailable that says of each why not."""
     # A personal key goes to the publisher only.
-    plain = Wanted(wanted.sha256, wanted.size)
+    plain = replace(wanted, headers={})
     addresses = [(f"{m.rstrip('/')}/{manifest.name}/{source.name}", plain) for m in options.mirrors]
     addresses += [(url, wanted) for url in source.url]
     reasons = []
@@ -226,14 +227,30 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0][:120] if str(error) else name
 
 
-class _Meter:
-    """One progress line for all files that come together, in MB; of unknown length when a size is unknown."""
+class Meter:
+    """One progress line for all files that come together, in MB.
+
+    Sizes that nobody published are announced as each file begins; until then the mean of the others stands
+    for them, so that there is always an estimate of the time left.
+    """
 
     def __init__(self, sources: tuple[Source, ...]):
-        sizes = [source.size for source in sources]
-        total = None if None in sizes else max(1, round(sum(sizes) / 1e6))
-        self._progress = Progress(total, "fetching", unit="MB")
+        self._count = len(sources)
+        self._sizes = [source.size for source in sources if source.size is not None]
+        self._progress = Progress(None, "fetching", unit="MB")
         self._lock, self._bytes = threading.Lock(), 0
+        self._estimate()
+
+    def announce(self, size: int) -> None:
+        with self._lock:
+            if len(self._sizes) < self._count:
+                self._sizes.append(size)
+            self._estimate()
+
+    def _estimate(self) -> None:
+        if self._sizes:
+            total = sum(self._sizes) * self._count / len(self._sizes)
+            self._progress.total = max(1, round(total / 1e6))
 
     def report(self, n: int) -> None:
         with self._lock:
@@ -242,7 +259,7 @@ class _Meter:
             if whole:
                 self._progress.advance(whole)
 
-    def __enter__(self) -> "_Meter":
+    def __enter__(self) -> "Meter":
         self._progress.__enter__()
         return self
 

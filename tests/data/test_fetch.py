@@ -10,7 +10,7 @@ import pytest
 
 from galaxyjax.core.errors import FileError
 from galaxyjax.data import download as downloads
-from galaxyjax.data.fetch import Unavailable, cache_folder, fetch
+from galaxyjax.data.fetch import Meter, Unavailable, cache_folder, fetch
 from galaxyjax.data.manifest import Access, Manifest, Source
 from galaxyjax.data.pins import pins_file, read_pins
 from galaxyjax.data.verify import globus_steps, verify
@@ -306,6 +306,20 @@ def test_several_files_come_at_once_and_those_that_came_stay(places, server):
         fetch(manifest, jobs=3)
     paths = fetch(manifest, sources=sources[:6])
     assert all(path.read_bytes() == LONG for path in paths.values()) and len(paths) == 6
+
+
+def test_time_left_is_known_although_nobody_published_the_sizes():
+    meter = Meter(tuple(Source(name, None, None, ()) for name in "abcd"))
+    assert meter._progress.total is None
+    meter.announce(20_000_000)
+    assert meter._progress.total == 80  # MB, if the others are like it
+    meter.announce(40_000_000)
+    assert meter._progress.total == 120
+    for _ in range(20):
+        meter.report(500_000)
+    assert meter._progress.done == 10 and meter._progress.seconds_left() is not None
+    meter.report(-2_000_000)
+    assert meter._progress.done == 8
 
 
 def test_two_downloads_of_one_file_make_one_file(places, server):
