@@ -18,7 +18,7 @@ A kernel is any periodic assignment on one grid, positions in cells:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import ConfigError, DataError
-from galaxyjax.mesh.topology import GRID, LATTICE, SPATIAL
+from galaxyjax.mesh.topology import GRID, LATTICE, SPATIAL, check_field
 
 REACH = 1  # cells beyond a particle that a cloud-in-cell kernel touches; TSC needs 1 too, PCS 2
 
@@ -51,9 +51,9 @@ def scatter(
         DataError: particles strayed beyond the halo (outside `jit`; inside, the grid is NaN).
         ConfigError: the halo is wider than a block, or the lattice does not divide.
     """
-    block = partial(scatter_block, deposit, width=width, cell=cell, reach=reach)
-    run = jax.shard_map(block, mesh=mesh, in_specs=LATTICE, out_specs=(GRID, P(), P()))
-    return _checked(*jax.jit(run)(displacement), width)
+    check_field(mesh, displacement.shape[:3])
+    run = _mapped(scatter_block, deposit, mesh, (LATTICE,), GRID, width, cell, reach)
+    return _checked(*run(displacement), width)
 
 
 def gather(
@@ -69,10 +69,16 @@ def gather(
 
     grid: (nx, ny, nz, ...), sharded by its first two axes. The rest, and what is raised, as in `scatter`.
     """
-    block = partial(gather_block, interpolate, width=width, cell=cell, reach=reach)
+    check_field(mesh, displacement.shape[:3])
     field = P(*SPATIAL)
-    run = jax.shard_map(block, mesh=mesh, in_specs=(field, LATTICE), out_specs=(field, P(), P()))
-    return _checked(*jax.jit(run)(grid, displacement), width)
+    run = _mapped(gather_block, interpolate, mesh, (field, LATTICE), field, width, cell, reach)
+    return _checked(*run(grid, displacement), width)
+
+
+@lru_cache(maxsize=64)  # compiled once, also for callers outside `jit`
+def _mapped(block: Callable, kernel: Callable, mesh: Mesh, specs: tuple, out: P, *settings) -> Callable:
+    given = lambda *arrays: block(kernel, *arrays, *settings)  # noqa: E731
+    return jax.jit(jax.shard_map(given, mesh=mesh, in_specs=specs, out_specs=(out, P(), P())))
 
 
 def scatter_block(

@@ -161,6 +161,8 @@ def test_a_halo_wider_than_a_block_is_an_error_with_the_numbers():
         ConfigError, match=r"width=5 must lie in 0\.\.4, the cells of a block along y with y=4"
     ):
         scatter(deposit, placed(displacement(), mesh), mesh, 5)
+    with pytest.raises(ConfigError, match="9 cells along x do not divide over x=2"):
+        scatter(deposit, jnp.zeros((9, 8, 8, 3)), mesh, 2)
 
 
 def test_block_form_says_how_many_strayed():
