@@ -60,6 +60,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 
 
 def start_jax(*, x64: bool = False) -> None:
     """Import JAX with the persistent cache of compiled code, and float64 for the verbs that ask for it."""
+    _no_tpu_no_noise()
     import jax
 
     from galaxyjax.data.fetch import cache_folder
@@ -73,6 +74,16 @@ def start_jax(*, x64: bool = False) -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # The default keeps only what took a second to compile; an emulator's call takes less, at every start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _no_tpu_no_noise() -> None:
+    """Leave libtpu alone where it is installed to compile only: without chips it fills the screen."""
+    from importlib.util import find_spec
+
+    chips = any(Path("/dev").glob("accel*")) or Path("/dev/vfio").is_dir()
+    cuda = any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+    if find_spec("libtpu") and not chips and not cuda:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def number(value: float, digits: int = 4) -> str:
