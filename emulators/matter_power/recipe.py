@@ -24,19 +24,20 @@ PRIMORDIAL = (Range("n_s", 0.84, 1.10), Range("ln10A_s", 1.6, 4.0), Range("logT_
 CONSTRAINTS = (SumBelow("w0", "wa", -0.3),)
 PRIOR = dict(background=BACKGROUND, primordial=PRIMORDIAL, constraints=CONSTRAINTS)
 
-TRUTH = PowerSuite(seed=20261, runs=1024, **PRIOR)
+TRUTH = PowerSuite(seed=20261, runs=768, **PRIOR)
 # Never seen in training or in any choice; touched once a release.
 TEST = PowerSuite(seed=77004, runs=128, draws=6, **PRIOR)
 
 TRAINING = SpectrumTraining(
-    model=Spectrum(),
+    model=Spectrum(amplitude_widths=(64, 64)),
     background=BACKGROUND,
     constraints=CONSTRAINTS,
-    amplitude=FitConfig(steps=40_000, batch=1024),
-    shape=FitConfig(steps=30_000),
-    growth=FitConfig(steps=20_000),
-    boost=FitConfig(steps=30_000, batch=1024),
-    suppression=FitConfig(steps=15_000),
+    amplitude=FitConfig(steps=80_000, batch=1024),
+    shape=FitConfig(steps=40_000),
+    growth=FitConfig(steps=30_000),
+    boost=FitConfig(steps=45_000, batch=1024),
+    suppression=FitConfig(steps=20_000),
+    growth_equations=131_072,
 )
 
 _LINEAR = ("omega_b", "omega_cdm", "h", "n_s", "ln10A_s", "m_nu", "w0", "wa")
@@ -65,7 +66,7 @@ def contract() -> Contract:
     baryons = (*_LINEAR, "logT_AGN")
     return Contract(
         name="matter_power",
-        version="1.0.0",
+        version="1.2.0",
         description="Power spectra of total matter: linear, HMcode2020, HMcode2020 with baryonic feedback",
         licence="Apache-2.0",
         family="spectrum",
