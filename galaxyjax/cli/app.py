@@ -173,7 +173,8 @@ def _explain(error: Exception, debug: bool) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("galaxyjax"):
         package = str(error.name).partition(".")[0]
-        extra = {"camb": "camb", "grain": "data", "hdf5plugin": "data"}.get(package, "sample")
+        extras = {"camb": "camb", "grain": "data", "hdf5plugin": "data", "tensorboardX": "train"}
+        extra = extras.get(package, "sample")
         return f"{package} is not installed: pip install 'galaxyjax[{extra}]'", 2
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", 2
