@@ -190,9 +190,14 @@ class Manifest:
                 continue
             for set_name in [found["set"]] if "set" in found else self.sets:
                 having = set_name in self.sets and product in (self.sets[set_name].products or self.products)
-                if having and (kind.one_file or found["simulation"] in self.simulations(set_name)):
+                if having and (kind.one_file or self._has(set_name, found["simulation"])):
                     return {**found, "product": product, "set": set_name}
         return None
+
+    def _has(self, set_name: str, simulation: str) -> bool:
+        """Whether a set has a simulation; of a set that a table names, without fetching the table."""
+        named_by_table = self.sets[set_name].simulations == ("table",)
+        return named_by_table or simulation in self.simulations(set_name)
 
     def _made(self, name: str) -> Source:
         for source in self.files:

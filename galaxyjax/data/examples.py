@@ -113,11 +113,12 @@ class FileExamples:
         from galaxyjax.data.grids import GridFile
 
         key = (name, index)
-        if key not in self._open:
+        grid = self._open.get(key)  # other threads open and drop files meanwhile
+        if grid is None:
             if len(self._open) > 256:  # a process may have about 1000 files open
                 self._open.clear()
-            self._open[key] = GridFile(self._files[name][index], self._datasets.get(name))
-        return self._open[key]
+            grid = self._open[key] = GridFile(self._files[name][index], self._datasets.get(name))
+        return grid
 
     def sides(self, name: str) -> tuple[int, ...]:
         """Cells of a field along each axis."""

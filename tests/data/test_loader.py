@@ -1,7 +1,9 @@
 """A batch is a pure function of (seed, step): no process count, mesh or history matters."""
 
 import itertools
+from types import SimpleNamespace
 
+import h5py
 import jax
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.data.augment import moved
 from galaxyjax.data.examples import ArrayExamples, FileExamples
 from galaxyjax.data.folds import split
-from galaxyjax.data.loader import Loader
+from galaxyjax.data.loader import Loader, _local_tasks
 from galaxyjax.data.normalise import measure
 from galaxyjax.mesh.topology import build_mesh
 
@@ -141,15 +143,38 @@ def test_on_a_mesh_it_is_the_same_batch_in_blocks(examples, shape):
         assert isinstance(made["cosmology"], jax.Array)
 
 
-def test_files_give_what_arrays_give_and_only_a_block_is_read(examples, tmp_path):
+@pytest.mark.parametrize("shape", [(4, 2, 1), (2, 2, 2), (1, 4, 2)])
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_processes_share_rows_and_blocks_out_without_overlap(shape, processes):
+    """Of a mesh over several machines each process reads what its own devices hold."""
+    owner = np.arange(8) * processes // 8
+    devices = np.array([SimpleNamespace(process_index=p) for p in owner]).reshape(shape)
+    mesh = SimpleNamespace(
+        devices=devices,
+        axis_names=("data", "x", "y"),
+        shape=dict(zip(("data", "x", "y"), shape, strict=True)),
+    )
+    tasks = [list(_local_tasks(mesh, 8, p)) for p in range(processes)]
+    every = [task for one in tasks for task in one]
+    assert len(every) == len(set(every)) == 8 * shape[1] * shape[2]
+    assert {len(one) for one in tasks} == {len(every) // processes}
+
+
+@pytest.mark.parametrize("suffix", ["npy", "hdf5"])
+def test_files_give_what_arrays_give_and_only_a_block_is_read(examples, tmp_path, suffix):
     files = {"density": [], "velocity": []}
     for name, paths in files.items():
         for i, array in enumerate(examples.arrays[name]):
-            paths.append(tmp_path / f"{name}_{i}.npy")
-            np.save(paths[-1], array)
+            paths.append(tmp_path / f"{name}_{i}.{suffix}")
+            if suffix == "npy":
+                np.save(paths[-1], array)
+            else:
+                with h5py.File(paths[-1], "w") as file:
+                    file["grid"] = array
     kinds = {"density": "scalar", "velocity": "vector"}
     labels = {"cosmology": examples.arrays["cosmology"]}
-    from_files = FileExamples(files, kinds, labels, examples.simulations)
+    datasets = {} if suffix == "npy" else dict.fromkeys(kinds, "grid")
+    from_files = FileExamples(files, kinds, labels, examples.simulations, datasets)
     one, other = Loader(examples, 4, 9), Loader(from_files, 4, 9)
     same(next(one.batches()), next(other.batches()))
     window = ((1, 2), (0, 4))
