@@ -45,9 +45,19 @@ def paint(
     weights = jnp.broadcast_to(jnp.asarray(weights, grid.dtype), positions.shape[:1])
     # Shares along z are neighbours in memory: added as one window of two or three they cost 0.6 of the time.
     *_, margin = _margin(scheme, periodic[2])
-    padded = jnp.zeros(_flat_size(grid.shape, margin), grid.dtype)
-    for index, share in _columns(positions, grid.shape, scheme, periodic, grid.dtype):
-        padded = jax.lax.scatter_add(padded, index, weights[:, None] * share, _ADD, mode="drop")
+    size = _flat_size(grid.shape, margin)
+    # `%` keeps every index inside a periodic grid, whatever a position is.
+    mode = "promise_in_bounds" if all(periodic) else "drop"
+    # Two sums side by side: XLA adds on one core each. Where the second grid costs more than it saves, one.
+    halves = 2 if 2**16 <= len(positions) and size <= 4 * len(positions) else 1
+    cuts = [len(positions) * part // halves for part in range(halves + 1)]
+    sums = []
+    for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+        padded = jnp.zeros(size, grid.dtype)
+        for index, share in _columns(positions[low:high], grid.shape, scheme, periodic, grid.dtype):
+            padded = jax.lax.scatter_add(padded, index, weights[low:high, None] * share, _ADD, mode=mode)
+        sums.append(padded)
+    padded = sum(sums[1:], sums[0])
     return grid + _fold(padded.reshape(nx * ny, -1), nz, scheme, periodic[2]).reshape(grid.shape)
 
 

@@ -114,3 +114,11 @@ def test_a_lattice_on_the_points_is_uniform():
 def test_another_scheme_is_refused():
     with pytest.raises(UnknownName, match="ngp"):
         paint(jnp.zeros((2, 2, 2)), np.zeros((1, 3), np.float32), 1.0, "ncp")
+
+
+def test_many_particles_are_summed_in_two_halves_that_agree():
+    """Beyond 2^16 particles the sum is taken in two halves; it is the sum of many small paintings still."""
+    positions, weights = some((8, 8, 8), 70_001)
+    parts = [slice(low, low + 7_000) for low in range(0, 70_001, 7_000)]
+    expected = sum(np.asarray(paint(jnp.zeros((8, 8, 8)), positions[p], weights[p]), float) for p in parts)
+    np.testing.assert_allclose(paint(jnp.zeros((8, 8, 8)), positions, weights), expected, rtol=2e-5)
