@@ -34,7 +34,7 @@ def sampled(monkeypatch):
 def no_network(monkeypatch):
     """No data on this machine, and every address out of reach."""
 
-    def unreachable(url, source, path):
+    def unreachable(*_, **__):
         raise ConnectionError("no route")
 
     monkeypatch.delenv("GALAXYJAX_DATA", raising=False)
