@@ -38,7 +38,7 @@ def no_network(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.delenv("GALAXYJAX_DATA", raising=False)
-    monkeypatch.setattr(fetch, "_download", unreachable)
+    monkeypatch.setattr(fetch, "_persist", unreachable)
 
 
 def test_without_data_and_network_the_mock_stands_in_and_says_so(command, sampled, no_network, tmp_path):
