@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
 from galaxyjax.core.errors import ConfigError
+
+REMOVED = ".removed"  # below the folder of the checkpoints
 
 
 class Restored(NamedTuple):
@@ -32,13 +35,17 @@ class Checkpoints:
         keep: the newest are kept, this many.
 
     A checkpoint appears by one rename when all processes have written their shards: a reader, or a run
-    that was killed while writing, finds the one before. `save` returns once the state has been copied.
+    that was killed while writing, finds the one before. An old one leaves by one rename, too, before
+    its files are removed. `save` returns once the state has been copied.
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, str], mesh: Mesh, keep: int = 2):
         self.folder, self.identity = Path(folder).absolute(), dict(identity)
         self.mesh = {"processes": jax.process_count()} | {k: int(v) for k, v in mesh.shape.items()}
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
+        # Orbax removes an old checkpoint file by file, and a kill in between leaves one that cannot be read.
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=True, cleanup_tmp_directories=True, todelete_subdir=REMOVED
+        )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self) -> Checkpoints:
@@ -48,6 +55,7 @@ class Checkpoints:
         # Closing waits for what is being written, and for all processes: after an error of one, for ever.
         if exception[0] is None or jax.process_count() == 1:
             self._manager.close()
+            self._remove()
 
     @property
     def latest(self) -> int | None:
@@ -67,6 +75,7 @@ class Checkpoints:
         if local is not None:
             items["local"] = ocp.args.StandardSave(local)
         self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+        self._remove()
 
     def wait(self) -> None:
         """Return when what `save` was given is on disk."""
@@ -98,6 +107,11 @@ class Checkpoints:
                 "written by another version: choose another --checkpoints"
             ) from error
         return Restored(found["state"], found.get("local"), header["about"])
+
+    def _remove(self) -> None:
+        """Delete what retention has put aside."""
+        if jax.process_index() == 0:
+            shutil.rmtree(self.folder / REMOVED, ignore_errors=True)
 
     def _read(self, step: int, **items):
         return self._manager.restore(step, args=ocp.args.Composite(**items))
