@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help of a verb
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        return _fail(f"interrupted; {getattr(verb, 'resume', 'nothing was written')}", 130)
+        return fail(f"interrupted; {getattr(verb, 'resume', 'nothing was written')}", 130)
     except BrokenPipeError:
         # The reader (head, a pager) has what it wanted; the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _fail(*_explain(error, debug))
+        return fail(*explain(error, debug))
 
 
 def parse(arguments: Sequence[str]) -> Verb | None:
@@ -167,7 +167,7 @@ def _one_line(box: str) -> str:
     return text or " ".join(box.split())
 
 
-def _explain(error: Exception, debug: bool) -> tuple[str, int]:
+def explain(error: Exception, debug: bool) -> tuple[str, int]:
     """One line and an exit code for an exception."""
     if isinstance(error, GalaxyjaxError):
         return str(error), 2
@@ -182,6 +182,7 @@ def _explain(error: Exception, debug: bool) -> tuple[str, int]:
     return f"{type(error).__name__}: {error}{hint}", 1
 
 
-def _fail(message: str, code: int) -> int:
+def fail(message: str, code: int) -> int:
+    """Print the one line of a failure on stderr and return its exit code."""
     print("galaxyjax: " + " ".join(message.split()), file=sys.stderr)
     return code

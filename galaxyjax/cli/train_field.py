@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +17,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from galaxyjax.cli import console
+from galaxyjax.cli.app import explain, fail
 from galaxyjax.cli.recipe import promise
-from galaxyjax.core.errors import GalaxyjaxError
 from galaxyjax.core.files import write_json, write_npz
 from galaxyjax.emulator.contract import Contract
 from galaxyjax.emulator.store import save
@@ -59,23 +59,23 @@ def run(
 
 @contextmanager
 def leave_at_once_on_error() -> Iterator[None]:
-    """Within: a process of several that fails ends when its error has been said.
+    """Within: a process of several that fails says its error and ends.
 
-    JAX would wait at exit for the others, five minutes long, and they wait for it in a collective.
+    An ordinary exit would wait for threads that write a checkpoint together with the others, and for the
+    others themselves, who wait for this one in a collective.
     """
     try:
         yield
     except Exception as error:
-        if jax.process_count() > 1:
-            asked = isinstance(error, GalaxyjaxError | OSError)
-            atexit.register(_leave, 2 if asked else 1)
-        raise
-
-
-def _leave(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        if jax.process_count() == 1:
+            raise
+        debug = "--debug" in sys.argv
+        if debug:
+            traceback.print_exc()
+        code = fail(*explain(error, debug))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _write(training, recipe, file, out, trained: Trained, whole, mesh, wall: float, json: bool) -> None:

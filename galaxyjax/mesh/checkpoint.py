@@ -74,8 +74,10 @@ class Checkpoints:
         items = {"state": ocp.args.StandardSave(state), "header": ocp.args.JsonSave(header)}
         if local is not None:
             items["local"] = ocp.args.StandardSave(local)
-        self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+        # Orbax would wait for the last one anyway; while it puts an old one aside, nothing may be removed there.
+        self.wait()
         self._remove()
+        self._manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def wait(self) -> None:
         """Return when what `save` was given is on disk."""
