@@ -74,7 +74,7 @@ class Checkpoints:
         items = {"state": ocp.args.StandardSave(state), "header": ocp.args.JsonSave(header)}
         if local is not None:
             items["local"] = ocp.args.StandardSave(local)
-        # Orbax would wait for the last one anyway; while it puts an old one aside, nothing may be removed there.
+        # Orbax waits for the last one anyway; while it puts an old one aside, nothing may be removed there.
         self.wait()
         self._remove()
         self._manager.save(step, args=ocp.args.Composite(**items), force=True)
