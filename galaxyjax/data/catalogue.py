@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxyjax.core.box import Box, Particles
+from galaxyjax.core.box import Particles
 from galaxyjax.core.errors import DataError, FileError, unknown_name
 from galaxyjax.data.hdf5 import Hdf5File
-from galaxyjax.data.header import Given, SnapshotCosmology, interpret, number
+from galaxyjax.data.header import Described, Given, interpret, number
 from galaxyjax.data.limits import MAX_COUNT, Meter
 from galaxyjax.data.particle_files import first_file, siblings
 from galaxyjax.data.source_units import SourceUnits, factor
@@ -78,7 +78,7 @@ def open_catalogue(path: str | Path, *, units: str | SourceUnits | None = None, 
     return Catalogue(Path(path), Given(units=units, **said))
 
 
-class Catalogue:
+class Catalogue(Described):
     """Groups and subhaloes; made by `open_catalogue`. Attributes as those of a `Snapshot`."""
 
     def __init__(self, path: Path, given: Given):
@@ -94,21 +94,8 @@ class Catalogue:
         if not 1 <= files <= 65_536 or files % 1:
             raise FileError(f"{first.path}: header: NumFiles={files:g} must lie in 1..65536; altered")
         self._files = [first, *(Hdf5File(p, self._meter) for p in siblings(first.path, int(files)))]
-        self.scale_factor: float = facts.scale_factor
-        self.box = Box(facts.box_size)
-        self.cosmology: SnapshotCosmology = facts.cosmology
-        self.units: SourceUnits = facts.units
+        super().__init__(facts)
         self._counts = {kind: self._count(kind) for kind in _KINDS}
-
-    @property
-    def redshift(self) -> float:
-        """1 / a - 1."""
-        return 1.0 / self.scale_factor - 1.0
-
-    @property
-    def box_size(self) -> float:
-        """Side of the box in comoving Mpc/h."""
-        return self.box.size
 
     @property
     def counts(self) -> dict[str, int]:

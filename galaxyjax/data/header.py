@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from galaxyjax.core.box import Box
 from galaxyjax.core.cosmology import Cosmology
 from galaxyjax.core.errors import ConfigError, FileError
 from galaxyjax.data.limits import MAX_COUNT
@@ -58,6 +59,26 @@ class Facts:
     units: SourceUnits
     mass_table: tuple[float, ...]
     files: int
+
+
+class Described:
+    """What a snapshot and a catalogue both tell of themselves, from their header."""
+
+    def __init__(self, facts: Facts):
+        self.scale_factor: float = facts.scale_factor
+        self.box = Box(facts.box_size)
+        self.cosmology: SnapshotCosmology = facts.cosmology
+        self.units: SourceUnits = facts.units
+
+    @property
+    def redshift(self) -> float:
+        """1 / a - 1."""
+        return 1.0 / self.scale_factor - 1.0
+
+    @property
+    def box_size(self) -> float:
+        """Side of the box in comoving Mpc/h."""
+        return self.box.size
 
 
 @dataclass(frozen=True)

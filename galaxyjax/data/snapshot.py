@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxyjax.core.box import Box, Particles
+from galaxyjax.core.box import Particles
 from galaxyjax.core.errors import ConfigError, DataError, FileError, GalaxyjaxError, unknown_name
 from galaxyjax.data import field_names, gas
 from galaxyjax.data.field_names import GADGET_SPECIES, SWIFT_SPECIES
-from galaxyjax.data.header import Given, SnapshotCosmology, interpret
+from galaxyjax.data.header import Described, Given, interpret
 from galaxyjax.data.particle_files import ParticleFiles
 from galaxyjax.data.sorted_copy import SortedCopy
 from galaxyjax.data.source_units import SourceUnits, factor, stated
@@ -61,7 +61,7 @@ def open_snapshot(
     return Snapshot(source, facts)
 
 
-class Snapshot:
+class Snapshot(Described):
     """A snapshot; made by `open_snapshot`.
 
     path: its first file. header: the source's, as it stands. attributes: of all its HDF5 groups. code:
@@ -75,22 +75,9 @@ class Snapshot:
         self.header = dict(source.pieces[0].header)
         self.attributes = source.pieces[0].attributes
         self.code: str = facts.code
-        self.scale_factor: float = facts.scale_factor
-        self.box = Box(facts.box_size)
-        self.cosmology: SnapshotCosmology = facts.cosmology
-        self.units: SourceUnits = facts.units
+        super().__init__(facts)
         self._species = SWIFT_SPECIES if facts.code == "SWIFT" else GADGET_SPECIES
         self._sorted: dict[int, SortedCopy] = {}
-
-    @property
-    def redshift(self) -> float:
-        """1 / a - 1."""
-        return 1.0 / self.scale_factor - 1.0
-
-    @property
-    def box_size(self) -> float:
-        """Side of the box in comoving Mpc/h."""
-        return self.box.size
 
     @property
     def counts(self) -> dict[str, int]:

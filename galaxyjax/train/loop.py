@@ -17,7 +17,7 @@ from galaxyjax.core.files import read_json, write_json
 from galaxyjax.core.progress import Progress
 from galaxyjax.train.config import FitConfig
 from galaxyjax.train.optim import optimizer as make_optimizer
-from galaxyjax.train.state import TrainState, create
+from galaxyjax.train.state import TrainState, create, judged, updated
 
 SAVE_EVERY = 20  # evaluations
 
@@ -94,12 +94,7 @@ def _compiled(apply: Callable, optimizer: optax.GradientTransformation, config: 
             jax.random.fold_in(key, state.step), (config.batch,), 0, data.weight.shape[0]
         )
         value, gradient = jax.value_and_grad(loss)(state.params, jax.tree.map(lambda a: a[index], data))
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        # Young averages forget faster, so that the random start is gone early.
-        decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
-        average = optax.incremental_update(params, state.average, 1.0 - decay)
-        return state.replace(step=state.step + 1, params=params, opt_state=opt_state, average=average), value
+        return updated(state, gradient, optimizer, config.ema), value
 
     @jax.jit
     def chunk(state: TrainState, data: Data):
@@ -108,15 +103,7 @@ def _compiled(apply: Callable, optimizer: optax.GradientTransformation, config: 
 
     @jax.jit
     def evaluate(state: TrainState, held_out: Data):
-        value = loss(state.average, held_out)
-        better = value < state.best_loss
-        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)  # noqa: E731
-        return state.replace(
-            best=keep(state.average, state.best),
-            best_loss=jnp.where(better, value, state.best_loss),
-            best_step=jnp.where(better, state.step, state.best_step),
-            stale=jnp.where(better, 0, state.stale + 1),
-        )
+        return judged(state, loss(state.average, held_out))
 
     return chunk, evaluate
 

@@ -16,7 +16,7 @@ from galaxyjax.core.errors import ConfigError
 from galaxyjax.mesh import collect
 from galaxyjax.mesh.specs import gather
 from galaxyjax.train.config import FieldFitConfig
-from galaxyjax.train.state import TrainState, create
+from galaxyjax.train.state import TrainState, create, judged, updated
 
 
 class Values(NamedTuple):
@@ -60,12 +60,7 @@ def make_step(
     def step(state: TrainState, residual, batch):
         gradients, residual, values = gradient(state.params, residual, batch)
         # Element by element on global arrays: each device updates its own shard, and nothing is sent.
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        # Young averages forget faster, so that the random start is gone early.
-        decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
-        average = optax.incremental_update(params, state.average, 1.0 - decay)
-        state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, average=average)
+        state = updated(state, gradients, optimizer, config.ema)
         return state, residual, values
 
     return jax.jit(step, donate_argnums=(0, 1))
@@ -139,18 +134,8 @@ def make_evaluate(loss: Callable, mesh: Mesh, specs, batch_specs) -> tuple[Calla
     def measure(params, batch):
         return collect.mean(loss(collect.varying(gather(params, specs), axes), batch), axes)
 
-    def judge(state: TrainState, value: jax.Array) -> TrainState:
-        better = value < state.best_loss
-        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)  # noqa: E731
-        return state.replace(
-            best=keep(state.average, state.best),
-            best_loss=jnp.where(better, value, state.best_loss),
-            best_step=jnp.where(better, state.step, state.best_step),
-            stale=jnp.where(better, 0, state.stale + 1),
-        )
-
     inside = jax.shard_map(measure, mesh=mesh, in_specs=(specs, batch_specs), out_specs=P(), check_vma=True)
-    return jax.jit(inside), jax.jit(judge)
+    return jax.jit(inside), jax.jit(judged)
 
 
 def state_template(init: Callable, optimizer: optax.GradientTransformation, mesh: Mesh, specs) -> TrainState:
