@@ -65,7 +65,10 @@ class Progress:
     def status(self) -> str:
         """Return e.g. "120/400 spectra, 1:10 so far, 2:30 left, loss 0.013"."""
         of = "" if self.total is None else f"/{self.total}"
-        parts = [f"{self.done}{of} {self.unit}", f"{_clock(time.monotonic() - self._began)} so far"]
+        # A job of unknown length that counts nothing has only its clock.
+        counted = self.total is not None or self.done > self._start
+        parts = [f"{self.done}{of} {self.unit}"] if counted else []
+        parts += [f"{_clock(time.monotonic() - self._began)} so far"]
         left = self.seconds_left()
         if left is not None:
             parts.append(f"{_clock(left)} left")

@@ -4,6 +4,7 @@ programs.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,7 +63,11 @@ def inference_data(chains: Chains, about: Mapping[str, object]):
     """ArviZ InferenceData: posterior (sampled and derived parameters) and sample_stats, dimensions (chain,
     draw).
     """
-    import arviz
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # on import, of its next major version: pyproject has <1
+        import arviz
 
     draws = chains.draws
     stats = {

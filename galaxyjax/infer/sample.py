@@ -320,7 +320,8 @@ def _metric(position, previous) -> np.ndarray:
 def _metrics(look: Convergence | None, run: Run, adapt: bool) -> dict[str, float | str]:
     if adapt:
         return {"stage": "warm-up"}
-    shown = {"stage": "sampling", "divergences": int(run.draws.divergent.sum())}
+    # Trajectories that a wall of the prior ended say nothing against the sampler; they are counted apart.
+    shown = {"stage": "sampling", "divergences": int((run.draws.divergent & ~run.draws.outside).sum())}
     return shown if look is None else {**shown, "R-hat": round(look.max_r_hat, 4), "ESS": round(look.min_ess)}
 
 
