@@ -64,19 +64,26 @@ def paint(
 def gather(
     grid: Array, positions: Array, scheme: str = "cic", periodic: Sequence[bool] = (True, True, True)
 ) -> Array:
-    """Return the field at the particles, (n,) in the dtype of grid: the transpose of `paint`.
+    """Return the field at the particles, (n,) or (n, channels) in the dtype of grid: the transpose of `paint`.
 
-    grid: (nx, ny, nz); the rest as for `paint`. Outside a grid that is not periodic the field counts as 0.
+    grid: (nx, ny, nz) or (nx, ny, nz, channels); the rest as for `paint`. Outside a grid that is not periodic
+    the field counts as 0.
     """
-    chex.assert_rank(grid, 3)
+    chex.assert_rank(grid, {3, 4})
     chex.assert_shape(positions, (None, 3))
     _flat_size(grid.shape, _margin(scheme, periodic[2])[1])
-    padded = _pad(grid.reshape(-1, grid.shape[2]), scheme, periodic[2]).reshape(-1)
-    found = jnp.zeros(positions.shape[:1], grid.dtype)
+    columns = grid.reshape(grid.shape[0] * grid.shape[1], grid.shape[2], -1)
+    channels = columns.shape[2]
+    padded = _pad(columns, scheme, periodic[2]).reshape(-1, channels)
+    found = jnp.zeros((len(positions), channels), grid.dtype)
+    # All channels of a window come together: their cells are neighbours in memory.
+    size = (SUPPORT[scheme], channels)
+    # `%` keeps every index inside a periodic grid, whatever a position is.
+    mode = {"mode": "promise_in_bounds"} if all(periodic) else {"mode": "fill", "fill_value": 0}
     for index, share in _columns(positions, grid.shape, scheme, periodic, grid.dtype):
-        values = jax.lax.gather(padded, index, _TAKE, (SUPPORT[scheme],), mode="fill", fill_value=0)
-        found = found + jnp.sum(values * share, axis=1)
-    return found
+        values = jax.lax.gather(padded, index, _TAKE, size, **mode)
+        found = found + jnp.sum(values * share[:, :, None], axis=1)
+    return found[:, 0] if grid.ndim == 3 else found
 
 
 def window(k: Array, scheme: str = "cic") -> Array:
@@ -92,7 +99,7 @@ def window(k: Array, scheme: str = "cic") -> Array:
 _ADD = jax.lax.ScatterDimensionNumbers(
     update_window_dims=(1,), inserted_window_dims=(), scatter_dims_to_operand_dims=(0,)
 )
-_TAKE = jax.lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(), start_index_map=(0,))
+_TAKE = jax.lax.GatherDimensionNumbers(offset_dims=(1, 2), collapsed_slice_dims=(), start_index_map=(0,))
 
 
 def _flat_size(shape: Sequence[int], margin: int) -> int:
@@ -124,19 +131,19 @@ def _fold(padded: Array, nz: int, scheme: str, periodic: bool) -> Array:
 
 
 def _pad(grid: Array, scheme: str, periodic: bool) -> Array:
-    """The transpose of `_fold`."""
+    """The transpose of `_fold`, of columns (n, nz, channels)."""
     before, both = _margin(scheme, periodic)
     if periodic:
         nz = grid.shape[1]
         return jnp.concatenate([grid, *(grid[:, c % nz, None] for c in range(both))], axis=1)
-    return jnp.pad(grid, ((0, 0), (before, both - before)))
+    return jnp.pad(grid, ((0, 0), (before, both - before), (0, 0)))
 
 
 def _columns(
     positions: Array, shape: Sequence[int], scheme: str, periodic: Sequence[bool], dtype
 ) -> Iterator[tuple[Array, Array]]:
     """Yield flat index (n, 1) of each window's first cell, and share (n, support) of the weight."""
-    nx, ny, nz = shape
+    nx, ny, nz = shape[:3]
     first, shares = zip(*(_axis(positions[:, axis], scheme, dtype) for axis in range(3)), strict=True)
     before, both = _margin(scheme, periodic[2])
     z = first[2] % nz if periodic[2] else first[2] + before

@@ -1,17 +1,17 @@
 """Particles that stay with their Lagrangian owner and meet a sharded grid through a halo of H cells.
 
-A particle's row and home cell are its lattice site, so it never changes device. Its mass may land, and its
-force may be read, up to H cells outside the block along x and y:
+A particle's row and home cell are its lattice site, so it never changes device. The grid may be `refine` times
+finer than the lattice. A particle's mass may land, and its force may be read, up to H cells outside the block
+along the axes of the mesh that have several devices; along the others the block is the whole box and wraps:
 
     scatter   paint on the block grown by H, then send the halo home and add it there (`reduce_halo`)
     gather    grow the block by H with the neighbours' cells (`pad`), then read
 
-Each is the other's transpose, so the gradients are exact and send as much. z is never sharded and wraps in
-the kernel. A particle that strays further than H is counted: outside `jit` that is an error, inside it the
+Each is the other's transpose, so the gradients are exact and send as much. A particle that strays further than H is counted: outside `jit` that is an error, inside it the
 result is NaN.
 
 A kernel is any periodic assignment on one grid, positions in cells:
-    deposit(positions (n, 3), shape (nx, ny, nz)) -> grid (nx, ny, nz)
+    deposit(positions (n, 3), shape (nx, ny, nz)) -> grid (nx, ny, nz), periodic
     interpolate(grid (nx, ny, nz, ...), positions (n, 3)) -> values (n, ...)
 """
 
@@ -32,7 +32,13 @@ REACH = 1  # cells beyond a particle that a cloud-in-cell kernel touches; TSC ne
 
 
 def scatter(
-    deposit: Callable, displacement: jax.Array, mesh: Mesh, width: int, cell: float = 1.0, reach: int = REACH
+    deposit: Callable,
+    displacement: jax.Array,
+    mesh: Mesh,
+    width: int,
+    cell: float = 1.0,
+    reach: int = REACH,
+    refine: int = 1,
 ) -> jax.Array:
     """Return the grid that displaced lattice particles paint.
 
@@ -41,18 +47,19 @@ def scatter(
         displacement: (nx, ny, nz, 3), Mpc/h, sharded as the lattice (`LATTICE`).
         mesh: with axes "x" and "y".
         width: H, cells of halo; at least the largest displacement along x and y plus `reach`.
-        cell: side of a cell, Mpc/h.
+        cell: side of a cell of the grid, Mpc/h.
         reach: cells beyond a particle that the kernel touches.
+        refine: cells of the grid between two neighbours of the lattice.
 
     Returns:
-        (nx, ny, nz), in the kernel's units, sharded as a grid (`GRID`).
+        (refine nx, refine ny, refine nz), in the kernel's units, sharded as a grid (`GRID`).
 
     Raises:
         DataError: particles strayed beyond the halo (outside `jit`; inside, the grid is NaN).
         ConfigError: the halo is wider than a block, or the lattice does not divide.
     """
     check_field(mesh, displacement.shape[:3])
-    run = _mapped(scatter_block, deposit, mesh, (LATTICE,), GRID, width, cell, reach)
+    run = _mapped(scatter_block, deposit, mesh, (LATTICE,), GRID, width, cell, reach, refine)
     return _checked(*run(displacement), width)
 
 
@@ -64,14 +71,15 @@ def gather(
     width: int,
     cell: float = 1.0,
     reach: int = REACH,
+    refine: int = 1,
 ) -> jax.Array:
     """Return the values (nx, ny, nz, ...) of a grid at displaced lattice particles.
 
-    grid: (nx, ny, nz, ...), sharded by its first two axes. The rest, and what is raised, as in `scatter`.
+    grid: (refine nx, refine ny, refine nz, ...), sharded by its first two axes. The rest, and what is raised, as in `scatter`.
     """
     check_field(mesh, displacement.shape[:3])
     field = P(*SPATIAL)
-    run = _mapped(gather_block, interpolate, mesh, (field, LATTICE), field, width, cell, reach)
+    run = _mapped(gather_block, interpolate, mesh, (field, LATTICE), field, width, cell, reach, refine)
     return _checked(*run(grid, displacement), width)
 
 
@@ -82,17 +90,23 @@ def _mapped(block: Callable, kernel: Callable, mesh: Mesh, specs: tuple, out: P,
 
 
 def scatter_block(
-    deposit: Callable, displacement: jax.Array, width: int, cell: float = 1.0, reach: int = REACH
+    deposit: Callable,
+    displacement: jax.Array,
+    width: int,
+    cell: float = 1.0,
+    reach: int = REACH,
+    refine: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return (grid, strays, halo needed) of this device's particles, inside a `shard_map` over "x" and "y".
 
-    displacement: (nx / X, ny / Y, nz, 3). The grid (nx / X, ny / Y, nz) is NaN when there are strays;
+    displacement: (nx / X, ny / Y, nz, 3). The grid, `refine` times as fine, is NaN when there are strays;
     `strays` (particles, all devices) and `halo needed` (cells, all devices) are int32 scalars.
     """
-    nx, ny, nz, _ = displacement.shape
-    positions, strays, needed = _positions(displacement / cell, width, reach)
-    grown = deposit(positions, (nx + 2 * width, ny + 2 * width, nz))
-    return _poison(reduce_halo(grown, width), strays), strays, needed
+    nx, ny, nz = (refine * n for n in displacement.shape[:3])
+    positions, strays, needed = _positions(displacement / cell, width, reach, refine)
+    wide = _widths(width)
+    grown = deposit(positions, (nx + 2 * wide[0], ny + 2 * wide[1], nz))
+    return _poison(reduce_halo(grown, wide), strays), strays, needed
 
 
 def gather_block(
@@ -102,43 +116,58 @@ def gather_block(
     width: int,
     cell: float = 1.0,
     reach: int = REACH,
+    refine: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return (values, strays, halo needed) at this device's particles, inside a `shard_map`."""
-    positions, strays, needed = _positions(displacement / cell, width, reach)
-    values = interpolate(pad(grid, width), positions)
+    positions, strays, needed = _positions(displacement / cell, width, reach, refine)
+    values = interpolate(pad(grid, _widths(width)), positions)
     return _poison(values.reshape(displacement.shape[:3] + grid.shape[3:]), strays), strays, needed
 
 
-def pad(block: jax.Array, width: int) -> jax.Array:
+def pad(block: jax.Array, width: int | tuple[int, int]) -> jax.Array:
     """Return the block (nx, ny, ...) grown by the neighbours' nearest `width` cells along x and y.
 
-    Inside a `shard_map`; periodic; corners come through the neighbour along y; z stays as it is, unlike in
+    width: one number, or one for x and one for y. Inside a `shard_map`; periodic; corners come through the neighbour along y; z stays as it is, unlike in
     `halo.exchange`. Raises ConfigError when the halo is wider than the block.
     """
-    for axis, name in enumerate(SPATIAL):
-        n = _thick_enough(block.shape[axis], width, name)
-        below = _shift(jax.lax.slice_in_dim(block, n - width, n, axis=axis), name, 1)
-        above = _shift(jax.lax.slice_in_dim(block, 0, width, axis=axis), name, -1)
+    for axis, (name, wide) in enumerate(zip(SPATIAL, _both(width), strict=True)):
+        n = _thick_enough(block.shape[axis], wide, name)
+        if not wide:
+            continue
+        below = _shift(jax.lax.slice_in_dim(block, n - wide, n, axis=axis), name, 1)
+        above = _shift(jax.lax.slice_in_dim(block, 0, wide, axis=axis), name, -1)
         block = jnp.concatenate([below, block, above], axis=axis)
     return block
 
 
-def reduce_halo(grown: jax.Array, width: int) -> jax.Array:
+def reduce_halo(grown: jax.Array, width: int | tuple[int, int]) -> jax.Array:
     """Return the block (nx, ny, ...) with what lies in its halo, and in its neighbours', added at home.
 
     The transpose of `pad`: <pad(x), y> = <x, reduce_halo(y)>. grown: (nx + 2 width, ny + 2 width, ...).
     """
-    for axis, name in reversed(list(enumerate(SPATIAL))):
-        n = _thick_enough(grown.shape[axis] - 2 * width, width, name)
-        low = _shift(jax.lax.slice_in_dim(grown, 0, width, axis=axis), name, -1)
-        high = _shift(jax.lax.slice_in_dim(grown, n + width, n + 2 * width, axis=axis), name, 1)
-        block = jax.lax.slice_in_dim(grown, width, n + width, axis=axis)
+    for axis, (name, wide) in reversed(list(enumerate(zip(SPATIAL, _both(width), strict=True)))):
+        n = _thick_enough(grown.shape[axis] - 2 * wide, wide, name)
+        if not wide:
+            continue
+        low = _shift(jax.lax.slice_in_dim(grown, 0, wide, axis=axis), name, -1)
+        high = _shift(jax.lax.slice_in_dim(grown, n + wide, n + 2 * wide, axis=axis), name, 1)
+        block = jax.lax.slice_in_dim(grown, wide, n + wide, axis=axis)
         start, end = (
-            (slice(None),) * axis + (slice(0, width),),
-            (slice(None),) * axis + (slice(n - width, n),),
+            (slice(None),) * axis + (slice(0, wide),),
+            (slice(None),) * axis + (slice(n - wide, n),),
         )
         grown = block.at[start].add(high).at[end].add(low)
     return grown
+
+
+def _both(width: int | tuple[int, int]) -> tuple[int, int]:
+    return (width, width) if isinstance(width, int) else width
+
+
+def _widths(width: int) -> tuple[int, int]:
+    """The halo along x and y: none where one device holds the whole axis."""
+    x, y = (width if jax.lax.axis_size(name) > 1 else 0 for name in SPATIAL)
+    return x, y
 
 
 def _shift(slab: jax.Array, name: str, step: int) -> jax.Array:
@@ -158,23 +187,24 @@ def _thick_enough(n: int, width: int, name: str) -> int:
     return n
 
 
-def _positions(displacement: jax.Array, width: int, reach: int):
+def _positions(displacement: jax.Array, width: int, reach: int, refine: int):
     """Positions (n, 3) in cells of the grown block, and how many particles strayed out of it."""
-    nx, ny, nz, _ = displacement.shape
-    x, y, z = (jnp.arange(n, dtype=displacement.dtype) for n in (nx, ny, nz))
-    positions = jnp.stack(
-        [
-            x[:, None, None] + width + displacement[..., 0],
-            y[:, None] + width + displacement[..., 1],
-            jnp.mod(z + displacement[..., 2], nz),
-        ],
-        axis=-1,
-    )
-    # NaN is no place either: the comparison is written so that it strays.
-    furthest = jax.lax.stop_gradient(jnp.abs(displacement[..., :2]).max(axis=-1))
+    wide = (*_widths(width), 0)
+    positions, furthest = [], jnp.zeros((), displacement.dtype)
+    for axis, (n, extra) in enumerate(zip(displacement.shape[:3], wide, strict=True)):
+        home = refine * jnp.arange(n, dtype=displacement.dtype).reshape((-1,) + (1,) * (2 - axis))
+        moved = home + extra + displacement[..., axis]
+        positions.append(moved if extra else jnp.mod(moved, refine * n))
+        if extra:
+            furthest = jnp.maximum(furthest, jax.lax.stop_gradient(jnp.abs(displacement[..., axis])))
+    positions = jnp.stack(positions, axis=-1).reshape(-1, 3)
+    if not any(wide):  # nobody can leave a block that is the whole box, but NaN is no place either
+        lost = jnp.sum(~jnp.isfinite(jax.lax.stop_gradient(positions)).all(axis=-1), dtype=jnp.int32)
+        return positions, jax.lax.psum(lost, SPATIAL), jnp.zeros((), jnp.int32)
+    # NaN is no place: the comparison is written so that it strays.
     strays = jnp.sum(~(furthest <= width - reach), dtype=jnp.int32)
     needed = jnp.ceil(jnp.max(jnp.nan_to_num(furthest))).astype(jnp.int32) + reach
-    return positions.reshape(-1, 3), jax.lax.psum(strays, SPATIAL), jax.lax.pmax(needed, SPATIAL)
+    return positions, jax.lax.psum(strays, SPATIAL), jax.lax.pmax(needed, SPATIAL)
 
 
 def _poison(values: jax.Array, strays: jax.Array) -> jax.Array:
