@@ -190,18 +190,27 @@ def write_run(path: Path, suite: FieldSuite, index: int, theta: Mapping, snapsho
         file["displacement"], file["derivative"] = arrays
 
 
+def read_header(path: str | Path) -> tuple[dict[str, float], int, int, float]:
+    """Return theta, seed, index and box size (Mpc/h) of a run. Raises FileError as `read_run`."""
+    return _read(path, ())[0]
+
+
 def read_run(path: str | Path) -> FieldRun:
     """Read one run. Raises FileError when the file is missing, cut short or holds something else."""
+    (theta, *numbers), arrays = _read(path, ("z", "displacement", "derivative"))
+    return FieldRun(theta, *numbers, *arrays)
+
+
+def _read(path: str | Path, names: Sequence[str]):
     try:
         with h5py.File(path, "r") as file:
             theta = {name: float(value) for name, value in file["theta"].attrs.items()}
             numbers = (int(file.attrs["seed"]), int(file.attrs["index"]), float(file.attrs["box_size"]))
-            arrays = [file[name][()] for name in ("z", "displacement", "derivative")]
+            return (theta, *numbers), [file[name][()] for name in names]
     except FileNotFoundError as missing:
         raise FileError(f"{path}: no such run; run `galaxyjax simulate` first") from missing
     except (OSError, KeyError) as broken:
         raise FileError(f"{path}: not a whole run ({broken}); delete it and simulate again") from broken
-    return FieldRun(theta, *numbers, *arrays)
 
 
 def run_paths(folder: str | Path, limit: int | None = None) -> list[Path]:
