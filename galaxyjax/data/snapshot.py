@@ -190,7 +190,6 @@ class Snapshot(Described):
     def balanced_windows(self, species: str | int, parts: int, halo: float = 0.0) -> list[Window]:
         """Return `parts` windows with about equally many particles, each read by one process, say.
 
-        They cover the box once, between cells of the sorted copy, which is built when it is not there; every
         They cover the box once, cut between cells of the sorted copy (built when it is not there), and are
         the same in every process. halo: Mpc/h around each. Raises ConfigError when the cells are too few.
         """
