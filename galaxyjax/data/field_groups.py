@@ -72,7 +72,7 @@ def snapshot_groups(paths: Sequence[str], flags: list[Flag]) -> list[FieldGroup]
     boxes = set()
     for path in track(paths, "reading snapshots", unit="files"):
         snapshot, name = open_snapshot(path), Path(path).stem
-        boxes.add(round(snapshot.box_size, 6))
+        boxes.add(float(f"{snapshot.box_size:.5g}"))  # a file without h gives the same box to its own digits
         most = max(snapshot.counts.values())
         # A cell for a particle of the species that has most.
         side = int(np.clip(2 ** round(np.log2(max(most, 1)) / 3), 8, _SIDE))

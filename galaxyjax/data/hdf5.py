@@ -240,20 +240,20 @@ class Hdf5File:
         out = np.empty(shape, found.dtype) if out is None else out
         view, done = memoryview(out.reshape(-1)).cast("B"), 0
 
-        def sink(walker, length):
+        def room(length: int) -> memoryview:
             nonlocal done
             if done + length > len(view):
                 raise FileError(f"{self.path}: {name} holds more than its shape {found.shape} says")
-            walker.take(view[done : done + length])
             done += length
+            return view[done - length : done]
 
         # The walker holds a chunk before and after each filter, and a batch of rows.
-        room = 4 * _chunk_bytes(found) + (64 << 20) if found.chunk else 0
+        memory = 4 * _chunk_bytes(found) + (64 << 20) if found.chunk else 0
         what = {"name": name, "start": [int(a) for a in start], "stop": [int(b) for b in stop]}
         what["plugin"] = any(code > _OUR_LIMIT and code != _LZF for code, _ in found.filters)
         try:
             work = out.nbytes + len(chunks) * _chunk_bytes(found) if found.chunk else out.nbytes
-            hdf5_client.ask(self._place, self.raw.size, "stream", room, work, sink, **what)
+            hdf5_client.ask(self._place, self.raw.size, "stream", memory, work, room, **what)
         except FileError as error:
             raise FileError(f"{error} [{name}]") from None
         if done != len(view):

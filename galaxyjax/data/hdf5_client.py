@@ -3,14 +3,16 @@
 import atexit
 import contextlib
 import json
+import mmap
 import os
 import select
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from galaxyjax.core.errors import FileError
@@ -24,37 +26,58 @@ SILENCE_S = 120.0
 MEMORY = 64 << 20
 """Bytes that the walker may take beyond what Python and libhdf5 themselves do."""
 
+SLOT = 4 << 20
+"""Bytes of each of two slots of memory shared with the walker: one is filled while the other is emptied."""
+
 _MAX_FRAME = 1 << 31
 
 
 class Walker:
-    """The other process and the two pipes to it. One for each process of ours; started when first needed."""
+    """The other process, two pipes and some memory shared with it; one for each process of ours."""
 
     def __init__(self):
         script = Path(__file__).with_name("hdf5_walker.py")
+        handle = _shared_file()
+        share = {} if handle is None else {"pass_fds": [handle]}
         # -P: the script's folder must not stand in front of the standard library.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(script)],
+            [sys.executable, "-P", str(script), str(-1 if handle is None else handle), str(SLOT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            # Chunks come and go: their memory is kept, not given back to the system and cleared anew.
+            env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "1073741824"},
+            **share,
         )
         self.owner = os.getpid()
+        self.serving: object = None
+        self.plugin = False
+        self.memory = None if handle is None else memoryview(mmap.mmap(handle, 2 * SLOT))
+        if handle is not None:
+            os.close(handle)
         with contextlib.suppress(ImportError, AttributeError, OSError):
             import fcntl
 
             # 16 times the usual pipe: fewer turns between the two processes.
             fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
 
-    def frames(self, request: dict) -> Iterator[tuple[bytes, int]]:
-        """Send a request; yield (kind, length) of each frame, whose payload the caller must `take`."""
+    def frames(self, request: dict, file: object) -> Iterator[tuple[bytes, int]]:
+        """Send a request; yield (kind, length) of each frame, whose payload the caller must `take`.
+
+        file: what tells one file from another; the walker uses a new fork when it changes.
+        """
+        plugin = request.get("plugin", False)
+        # A fork without the plugin cannot take it in later; with it, it reads everything.
+        if self.serving is not None and (self.serving != file or plugin > self.plugin):
+            self.process.stdin.write(b"\n")
+        self.serving, self.plugin = file, self.plugin or plugin
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         while True:
             head = bytearray(9)
             self.take(memoryview(head))
             kind, length = bytes(head[:1]), struct.unpack("<Q", head[1:])[0]
-            if kind not in b"JBE." or length > _MAX_FRAME:
+            if kind not in b"JBME." or length > (SLOT if kind == b"M" else _MAX_FRAME):
                 raise ConnectionError("an answer that makes no sense")
             yield kind, length
             if kind == b".":
@@ -70,6 +93,11 @@ class Walker:
             if got == 0:
                 raise ConnectionError
             done += got
+
+    def empty(self, slot: int, into: memoryview) -> None:
+        """Fill `into` from a slot of the shared memory, and say so."""
+        into[:] = self.memory[slot * SLOT : slot * SLOT + len(into)]
+        self.process.stdin.write(b".")
 
     def payload(self, length: int) -> bytes:
         """Return the payload of the frame that was announced."""
@@ -89,6 +117,23 @@ class Walker:
             code = self.process.wait()
         self.process.stdout.close()
         return code - 100 if code > 100 else 0
+
+
+def _shared_file() -> int | None:
+    """A file without a name for two processes to map, in memory where the system has such; or None."""
+    if not hasattr(os, "fork"):  # nor does the walker fork: everything goes through the pipe
+        return None
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            os.ftruncate(file.fileno(), 2 * SLOT)
+            return os.dup(file.fileno())
+    import fcntl
+
+    handle = os.memfd_create("galaxyjax", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(handle, 2 * SLOT)
+    # A walker gone wild must not take away memory that is mapped here.
+    fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    return handle
 
 
 _lock = threading.RLock()
@@ -116,26 +161,42 @@ def _stop() -> int:
 atexit.register(_stop)
 
 
-def ask(path: Path, size: int, do: str, memory: int = 0, work: int = 0, sink=None, **what) -> list:
+def ask(
+    path: Path,
+    size: int,
+    do: str,
+    memory: int = 0,
+    work: int = 0,
+    room: Callable[[int], memoryview] | None = None,
+    **what,
+) -> list:
     """Return the answers of the walker about a file: parsed JSON and bytes, in order.
 
     size: of the file. memory: bytes wanted beyond MEMORY. work: bytes that will be decoded, for the time
-    limit. sink: takes (walker, length) of each frame of bytes instead of its being returned. Raises FileError
-    that names the file when libhdf5 refuses it, crashes, loops or wants too much memory.
+    limit. room: says where the next so many bytes go, instead of their being returned. Raises FileError that
+    names the file when libhdf5 refuses it, crashes, loops or wants too much memory.
     """
     cpu = CPU_S + size / (256 << 20) + work / (64 << 20)
     request = {"do": do, "path": str(path), "cpu_s": cpu, "memory": MEMORY + memory, **what}
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from None
+    file = (path, status.st_ino, status.st_size, status.st_mtime_ns)
     answers = []
     with _lock:
-        walker, complaint = _current(), None
+        walker, complaint, slot = _current(), None, 0
         try:
-            for kind, length in walker.frames(request):
+            for kind, length in walker.frames(request, file):
                 if kind == b"E":
                     complaint = walker.payload(length).decode("utf-8", "replace")
                 elif kind == b"J":
                     answers.append(json.loads(walker.payload(length)))
-                elif kind == b"B" and sink is not None:
-                    sink(walker, length)
+                elif kind == b"M" and room is not None:
+                    walker.empty(slot, room(length))
+                    slot = 1 - slot
+                elif kind == b"B" and room is not None:
+                    walker.take(room(length))
                 elif kind == b"B":
                     answers.append(walker.payload(length))
         except (ConnectionError, OSError, json.JSONDecodeError) as error:
@@ -145,6 +206,7 @@ def ask(path: Path, size: int, do: str, memory: int = 0, work: int = 0, sink=Non
             _stop()
             raise
     if complaint is not None:
+        walker.serving = "a file that libhdf5 refused"  # whatever that left behind is not used again
         raise FileError(f"{path}: HDF5 cannot read it ({complaint})")
     return answers
 

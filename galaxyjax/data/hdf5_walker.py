@@ -1,16 +1,20 @@
 """The process that touches libhdf5, so that no file can take the caller's process down.
 
 libhdf5 crashes, loops and allocates without bound on some altered files. It therefore runs here only, in a
-fork for each request with a limit on processor time and on memory, and says where the bytes of a dataset
-lie; `data.hdf5` reads them itself. Compressors that `data.hdf5` does not know are undone here too (Blosc and
-others through hdf5plugin). Started by path with `python -P`: it imports nothing of the package.
+fork for each file with a limit on memory and, for each request, on processor time, and says where the bytes
+of a dataset lie; `data.hdf5` reads them itself. Compressors that `data.hdf5` does not know are undone here
+too (Blosc and others through hdf5plugin). Started by path with `python -P`: nothing of the package is
+imported.
 
-A request is a line of JSON on stdin. An answer is frames on stdout: kind (1 byte), length (8 bytes), payload;
-kinds: J (JSON), B (bytes), E (an error's text), and a dot at the end.
+A request is a line of JSON on stdin; an empty line ends the fork, so that the next request gets a new one. An
+answer is frames on stdout: kind (1 byte), length (8 bytes), payload; kinds: J (JSON), B (bytes), E (an
+error's text), and a dot at the end. M has no payload: so many bytes lie in one of the two slots of the shared
+memory (in turns), and a byte on stdin says that they were taken.
 """
 
 import json
 import math
+import mmap
 import os
 import signal
 import struct
@@ -39,25 +43,67 @@ def send(kind: bytes, payload) -> None:
     out.write(payload)
 
 
+class Slots:
+    """Memory shared with the caller: `view` (None without), `next` slot, how many are `full`."""
+
+    def __init__(self, handle: int, size: int):
+        self.size, self.next, self.full = size, 0, 0
+        self.view = memoryview(mmap.mmap(handle, 2 * size)) if handle >= 0 else None
+
+    def free(self) -> memoryview:
+        """Return the next slot once the caller has emptied it."""
+        if self.full == 2:
+            self._wait()
+        return self.view[self.next * self.size : (self.next + 1) * self.size]
+
+    def send(self, count: int) -> None:
+        """Say that the slot holds so many bytes."""
+        sys.stdout.buffer.write(b"M" + struct.pack("<Q", count))
+        sys.stdout.buffer.flush()
+        self.next, self.full = 1 - self.next, self.full + 1
+
+    def drain(self) -> None:
+        """Wait until both are empty; each answer begins with the first."""
+        while self.full:
+            self._wait()
+        self.next = 0
+
+    def _wait(self) -> None:
+        if os.read(0, 1) != b".":  # the caller is gone
+            os._exit(0)
+        self.full -= 1
+
+
 def send_json(value) -> None:
     """Write one frame of JSON."""
     send(b"J", json.dumps(value).encode())
 
 
-def limit(cpu_s: float, memory: int) -> None:
-    """Let the kernel end this process after cpu_s seconds of work, and refuse it more than `memory`."""
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, cpu_s)
-    try:
+class Limits:
+    """What the kernel lets this process have, counted from what it has now."""
+
+    def __init__(self):
+        self.most = 0
+        try:
+            import resource
+
+            with open("/proc/self/statm", "rb") as handle:
+                self.used = int(handle.read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        except (ImportError, OSError, ValueError):
+            self.used = None  # no /proc: time is limited still
+
+    def set(self, cpu_s: float, memory: int) -> None:
+        """End this process after cpu_s more seconds of work, and refuse it more than `memory`."""
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_PROF, cpu_s)
+        if self.used is None:
+            return
         import resource
 
-        with open("/proc/self/statm", "rb") as handle:
-            used = int(handle.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.RLIM_INFINITY))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, OSError, ValueError):
-        pass  # no /proc: time is limited still
+        self.most = max(self.most, memory)  # what an earlier request took is not given back to the system
+        resource.setrlimit(resource.RLIMIT_AS, (self.used + self.most, resource.RLIM_INFINITY))
 
 
 def attributes(group) -> dict:
@@ -158,19 +204,26 @@ def table(file, name: str) -> np.ndarray:
     return np.array(rows, np.int64).reshape(-1, len(dataset.shape) + 3)
 
 
-def stream(file, name: str, start: list[int], stop: list[int]) -> None:
-    """Send the bytes of a block of a dataset, C order, in frames of whole rows."""
+def stream(file, name: str, start: list[int], stop: list[int], slots: Slots) -> None:
+    """Send the bytes of a block of a dataset, C order, whole rows at a time."""
     dataset = file[name]
-    row = dataset.dtype.itemsize * int(np.prod([b - a for a, b in zip(start[1:], stop[1:], strict=True)]))
-    step = max(1, BATCH // max(row, 1))
+    shape = tuple(b - a for a, b in zip(start[1:], stop[1:], strict=True))
+    row = dataset.dtype.itemsize * math.prod(shape)
+    most = BATCH if slots.view is None else slots.size
+    step = max(1, most // max(row, 1))
     if dataset.chunks:  # whole chunks, so that none is undone twice
         step = max(dataset.chunks[0], step // dataset.chunks[0] * dataset.chunks[0])
     rest = tuple(slice(a, b) for a, b in zip(start[1:], stop[1:], strict=True))
     at = start[0]
     while at < stop[0]:
         end = min((at // step + 1) * step, stop[0])
-        part = np.ascontiguousarray(dataset[(slice(at, end), *rest)])
-        send(b"B", memoryview(part).cast("B"))
+        count = (end - at) * row
+        if slots.view is not None and count <= slots.size:
+            part = np.frombuffer(slots.free(), dataset.dtype, count // dataset.dtype.itemsize)
+            dataset.read_direct(part.reshape(end - at, *shape), (slice(at, end), *rest))
+            slots.send(count)
+        else:
+            send(b"B", memoryview(np.ascontiguousarray(dataset[(slice(at, end), *rest)])).cast("B"))
         at = end
 
 
@@ -179,49 +232,74 @@ def register() -> None:
     try:
         import hdf5plugin  # noqa: F401
     except ImportError:
-        pass  # `answer` says so
+        pass  # `serve` says so
 
 
-def answer(request: dict) -> None:
+def answer(request: dict, file, slots: Slots) -> None:
     """Do what one request asks."""
-    if request.get("plugin") and "hdf5plugin" not in sys.modules:
-        raise Refused("its compressor needs hdf5plugin; pip install 'galaxyjax[data]'")
-    limit(request["cpu_s"], request["memory"])
-    with h5py.File(request["path"], "r") as file:
-        if request["do"] == "outline":
-            send_json(outline(file))
-        elif request["do"] == "table":
-            for name in request["names"]:
-                send(b"B", table(file, name).tobytes())
-        elif request["do"] == "stream":
-            stream(file, request["name"], request["start"], request["stop"])
+    if request["do"] == "outline":
+        send_json(outline(file))
+    elif request["do"] == "table":
+        for name in request["names"]:
+            send(b"B", table(file, name).tobytes())
+    elif request["do"] == "stream":
+        stream(file, request["name"], request["start"], request["stop"], slots)
 
 
-def respond(request: dict) -> None:
-    """Answer, or send the error's text; end with a dot either way."""
-    try:
-        answer(request)
-    except (Refused, MemoryError, RecursionError, OverflowError, RuntimeError) as error:
-        send(b"E", (" ".join(str(error).split()) or type(error).__name__)[:500].encode())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
-        send(b"E", (" ".join(str(error).split()) or type(error).__name__)[:500].encode())
-    send(b".", b"")
-    sys.stdout.buffer.flush()
+def serve(request: dict, slots: Slots) -> None:
+    """Answer requests about one file until told to stop: answer or error's text, then a dot.
+
+    The file stays open, and memory that was touched stays ours: both cost more than undoing a chunk.
+    """
+    limits, file = Limits(), None
+    while request:
+        limits.set(request["cpu_s"], request["memory"])
+        try:
+            if request.get("plugin") and "hdf5plugin" not in sys.modules:
+                raise Refused("its compressor needs hdf5plugin; pip install 'galaxyjax[data]'")
+            file = file or h5py.File(request["path"], "r")
+            answer(request, file, slots)
+        except (Refused, MemoryError, RecursionError, OverflowError, RuntimeError) as error:
+            send(b"E", (" ".join(str(error).split()) or type(error).__name__)[:500].encode())
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            IndexError,
+            ArithmeticError,
+        ) as error:
+            send(b"E", (" ".join(str(error).split()) or type(error).__name__)[:500].encode())
+        slots.drain()  # before the caller may send another request
+        send(b".", b"")
+        sys.stdout.buffer.flush()
+        request = read()
+
+
+def read() -> dict | None:
+    """The next request, {} for an empty line, None at the end; not a byte more is taken from stdin."""
+    line = bytearray()
+    while (byte := os.read(0, 1)) not in (b"\n", b""):
+        line += byte
+    return json.loads(line) if line else None if byte == b"" else {}
 
 
 def main() -> None:
     """Answer requests until stdin closes; leave when a fork dies, so that the caller notices."""
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
+    slots = Slots(int(sys.argv[1]), int(sys.argv[2]))
+    while (request := read()) is not None:
+        if not request:  # nobody to end
+            continue
         if request.get("plugin"):
             register()  # here, so that later forks have it
         if not hasattr(os, "fork"):
-            respond(request)
+            serve(request, slots)
             continue
         child = os.fork()
         if child == 0:
             try:
-                respond(request)
+                serve(request, slots)
             finally:
                 os._exit(0)  # no clean-up of what an altered file may have left
         _, status = os.waitpid(child, 0)

@@ -17,13 +17,11 @@ from galaxyjax.data.field_names import GADGET_SPECIES, SWIFT_SPECIES
 from galaxyjax.data.header import Described, Given, interpret
 from galaxyjax.data.particle_files import ParticleFiles
 from galaxyjax.data.sorted_copy import SortedCopy
-from galaxyjax.data.source_units import SourceUnits, factor, stated
+from galaxyjax.data.source_units import SourceUnits, factor, scaled, stated
 from galaxyjax.data.window import Window
 
 ROWS = 1 << 20
 """Particles in one piece of a stream."""
-
-_PART = 1 << 16  # numbers
 
 
 def open_snapshot(
@@ -189,6 +187,15 @@ class Snapshot(Described):
                 if source is not None:
                     copy.column(source)
 
+    def balanced_windows(self, species: str | int, parts: int, halo: float = 0.0) -> list[Window]:
+        """Return `parts` windows with about equally many particles, each read by one process, say.
+
+        They cover the box once, cut between cells of the sorted copy (built when it is not there), and are
+        the same in every process. halo: Mpc/h around each. Raises ConfigError when the cells are too few.
+        """
+        counts = self._sorted_copy(self._number(species)).cell_counts()
+        return Window.balanced(self.box, counts, parts, halo)
+
     def _number(self, species: str | int) -> int:
         number = field_names.species_number(species, self._species, len(self._source.counts))
         if number >= len(self._source.counts) or not self._source.counts[number]:
@@ -254,7 +261,7 @@ class Snapshot(Described):
             return data
         if data.dtype.kind != "f":
             raise FileError(f"{where} has dtype {data.dtype}; real numbers are wanted; altered")
-        low, high = _scaled(data, self._factor(number, name, source))
+        low, high = scaled(data, self._factor(number, name, source))
         self._sound(name, where, data, low, high)
         return data
 
@@ -296,20 +303,3 @@ class _Whole:
 
     def read(self, name: str) -> np.ndarray:
         return self.source.read(self.number, name, self.start, self.stop)
-
-
-def _scaled(data: np.ndarray, scale: float) -> tuple[float, float]:
-    """Multiply in place; return the smallest and largest number, NaN if one is.
-
-    In parts that stay in the processor's cache: one pass over memory instead of three.
-    """
-    flat, low, high = data.reshape(-1), 0.0, 0.0
-    scale = data.dtype.type(scale)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(flat), _PART):
-            part = flat[start : start + _PART]
-            if scale != 1.0:
-                np.multiply(part, scale, out=part)
-            # Not min() of Python, which would lose a NaN.
-            low, high = np.minimum(low, part.min()), np.maximum(high, part.max())
-    return float(low), float(high)

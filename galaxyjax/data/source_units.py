@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from galaxyjax.core.errors import ConfigError, FileError, unknown_name
 
 MPC_CM = 3.0856775814913673e24
@@ -16,6 +18,8 @@ MSUN_G = 1.98841e33
 
 YEAR_S = 3.15576e7
 """One Julian year in s."""
+
+_PART = 1 << 16  # numbers
 
 # kind: powers of length, mass and time; powers of a and h that make the project's unit physical.
 _KINDS = {
@@ -135,3 +139,20 @@ def factor(kind: str, scaling: tuple[float, float, float], a: float, h: float | 
     if rest and h is None:
         raise ConfigError(f"h: the file stores a {kind} without h and does not say h; give h=")
     return number * a ** round(power_a - ours_a, 6) * (h**rest if rest else 1.0)
+
+
+def scaled(data: np.ndarray, scale: float) -> tuple[float, float]:
+    """Multiply in place; return the smallest and largest number, NaN if one is.
+
+    In parts that stay in the processor's cache: one pass over memory instead of three.
+    """
+    flat, low, high = data.reshape(-1), 0.0, 0.0
+    scale = data.dtype.type(scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(flat), _PART):
+            part = flat[start : start + _PART]
+            if scale != 1.0:
+                np.multiply(part, scale, out=part)
+            # Not min() of Python, which would lose a NaN.
+            low, high = np.minimum(low, part.min()), np.maximum(high, part.max())
+    return float(low), float(high)

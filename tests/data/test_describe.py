@@ -10,6 +10,7 @@ from galaxyjax.data.coverage import cover
 from galaxyjax.data.describe import describe
 from galaxyjax.data.field_statistics import examine, power_spectrum
 from galaxyjax.data.parameters import ParameterTable
+from tests.data.writers import GADGET, SWIFT
 
 
 def table_of(values, names="abcdefg"):
@@ -172,6 +173,12 @@ def test_grids_maps_and_tables_are_described_from_files(tmp_path):
         describe(sorted(tmp_path.glob("grid_*.npy")), table=tmp_path / "table.txt")
     with pytest.raises(ConfigError, match="camels: which simulations"):
         describe(["camels:"])
+
+
+def test_a_box_is_the_same_with_and_without_h():
+    """GADGET stores 25,000 kpc/h, SWIFT 37.25 Mpc: 25 Mpc/h to the digits that either has."""
+    flags = describe([GADGET, SWIFT]).all_flags()
+    assert not [flag for flag in flags if "boxes of different sizes" in flag.text], flags
 
 
 def test_snapshots_of_pairs_are_seen_to_share_their_initial_conditions(data_root):

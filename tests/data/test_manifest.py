@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galaxyjax.cli.recipe import run_python
 from galaxyjax.core.errors import ConfigError, FileError, UnknownName
 from galaxyjax.core.files import sha256
 from galaxyjax.data.manifest import load_manifest, manifests, read_manifest
@@ -276,3 +277,11 @@ def test_templates_count_and_refuse_to_count_too_far():
             list(Template(text).expand())
     with pytest.raises(UnknownName, match="field 'b'"):
         Template("{b}").fill({"a": "1"})
+
+
+def test_the_truth_that_is_listed_is_the_truth_that_the_recipe_makes():
+    recipe = run_python(Path(__file__).parents[2] / "emulators" / "matter_power" / "recipe.py", "recipe")
+    manifest = load_manifest("matter_power_truth")
+    assert len(manifest.simulations("truth")) == recipe.TRUTH.runs
+    assert len(manifest.simulations("test")) == recipe.TEST.runs
+    assert f"{recipe.TRUTH.runs} runs to learn from, {recipe.TEST.runs} to judge" in manifest.title

@@ -75,6 +75,11 @@ def test_every_set_of_camels_quijote_and_abacus_has_a_row_for_each_simulation(da
             if chosen.table in seen - {""}:
                 continue  # the twins of a set have its table
             seen.add(chosen.table)
+            if name == "cmd" and set_name.endswith("_1P"):  # older than the tables in CAMELS
+                with pytest.raises(DataError, match="knows no parameters"):
+                    parameter_table(manifest, set_name)
+                assert "params_1P_" in chosen.note
+                continue
             table = parameter_table(manifest, set_name)
             assert table.simulations == manifest.simulations(set_name)
             assert np.isfinite(table.values).all()

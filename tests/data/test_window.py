@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from galaxyjax.core.box import Box
 from galaxyjax.core.errors import ConfigError, FileError
@@ -92,6 +94,58 @@ def test_sorting_in_small_pieces_gives_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("galaxyjax.data.sorted_copy.ROWS", 77)
     monkeypatch.setenv("GALAXYJAX_CACHE", str(tmp_path / "other"))
     assert np.array_equal(open_snapshot(path, units="kpc/h").read("dark_matter", "ids", window), whole)
+
+
+def test_balanced_windows_share_out_a_cluster(tmp_path):
+    """Half of all particles in a corner: windows read 1.5 / 8 at most, where a block reads half."""
+    found, _ = many(tmp_path)
+    rng = np.random.default_rng(7)
+    crowd = rng.normal((3000, 20_000, 6000), 1500, (20_000, 3)).astype(np.float32) % 25_000
+    found[1]["Coordinates"][:20_000] = crowd
+    path = write_hdf5(tmp_path / "crowd.hdf5", found)
+    open_snapshot(path).index("dark_matter", ["positions", "velocities", "ids"])
+    full, seen = 40_000 * (12 + 12 + 4), []
+    for number in range(8):
+        snapshot = open_snapshot(path)  # as another process would
+        window = snapshot.balanced_windows("dark_matter", 8)[number]
+        part = snapshot.read("dark_matter", ["positions", "velocities", "ids"], window)
+        assert snapshot.bytes_read <= 1.5 / 8 * full + 4096  # the header
+        seen.append(part.ids)
+    assert np.array_equal(np.sort(np.concatenate(seen)), np.sort(found[1]["ParticleIDs"]))
+    blocks = [Window.block(snapshot.box, (2, 2, 2), index) for index in np.ndindex(2, 2, 2)]
+    assert max(len(snapshot.read("dark_matter", "ids", block)) for block in blocks) > 0.5 * 40_000
+    grown = snapshot.balanced_windows("dark_matter", 8, halo=0.5)[3]
+    plain = snapshot.balanced_windows("dark_matter", 8)[3]
+    np.testing.assert_allclose(np.subtract(grown.low, plain.low), -0.5)
+    np.testing.assert_allclose(np.subtract(grown.high, plain.high), 0.5)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 24), st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 1000))
+def test_balanced_windows_cover_every_cell_once(parts, shape, seed):
+    """Any number of parts, any counts (empty cells among them): each cell's centre lies in one window."""
+    box, rng = Box(10.0), np.random.default_rng(seed)
+    counts = rng.poisson(rng.uniform(0, 3), shape) * rng.integers(1, 50, shape)
+    try:
+        windows = Window.balanced(box, counts, parts)
+    except ConfigError as error:
+        assert parts > max(shape) and "ask for fewer windows" in str(error)
+        return
+    assert len(windows) == parts
+    centres = (np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3) + 0.5) * (
+        10.0 / np.array(shape)
+    )
+    held = np.array([window.contains(centres, box) for window in windows])
+    assert np.all(held.sum(0) == 1) and np.all(held.any(1))
+
+
+def test_balanced_windows_of_an_even_box_are_its_blocks():
+    windows = Window.balanced(Box(8.0), np.full((8, 8, 8), 5), 8)
+    assert {(w.low, w.high) for w in windows} == {
+        (b.low, b.high) for b in (Window.block(Box(8.0), (2, 2, 2), i) for i in np.ndindex(2, 2, 2))
+    }
+    with pytest.raises(ConfigError, match="parts=0"):
+        Window.balanced(Box(8.0), np.ones((2, 2, 2)), 0)
 
 
 def test_a_window_must_have_a_volume():

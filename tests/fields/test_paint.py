@@ -8,6 +8,7 @@ import pytest
 from galaxyjax.core.errors import UnknownName
 from galaxyjax.fields import paint as clouds
 from galaxyjax.fields.paint import window
+from galaxyjax.mesh.topology import build_mesh
 
 paint = jax.jit(clouds.paint, static_argnames=("scheme", "periodic"))
 gather = jax.jit(clouds.gather, static_argnames=("scheme", "periodic"))
@@ -116,9 +117,68 @@ def test_another_scheme_is_refused():
         paint(jnp.zeros((2, 2, 2)), np.zeros((1, 3), np.float32), 1.0, "ncp")
 
 
-def test_many_particles_are_summed_in_two_halves_that_agree():
-    """Beyond 2^16 particles the sum is taken in two halves; it is the sum of many small paintings still."""
-    positions, weights = some((8, 8, 8), 70_001)
-    parts = [slice(low, low + 7_000) for low in range(0, 70_001, 7_000)]
-    expected = sum(np.asarray(paint(jnp.zeros((8, 8, 8)), positions[p], weights[p]), float) for p in parts)
-    np.testing.assert_allclose(paint(jnp.zeros((8, 8, 8)), positions, weights), expected, rtol=2e-5)
+@pytest.mark.parametrize("scheme", ["cic", "tsc"])
+def test_pieces_of_the_particles_add_up_values_and_slopes(scheme, monkeypatch, float64):
+    """1,001 particles in 4 pieces, the last with a row to spare: as in one piece, forwards and backwards."""
+    shape = (6, 5, 4)
+    positions, weights = (x.astype(np.float64) for x in some(shape, 1001))
+    direction = np.random.default_rng(3).normal(size=positions.shape)
+
+    def score(positions, weights):
+        return jnp.sum(clouds.paint(jnp.ones(shape), positions, weights, scheme) ** 2)
+
+    def everything():
+        slopes = jax.grad(score, (0, 1))(positions, weights)
+        forward = jax.jvp(lambda x: score(x, weights), (positions,), (direction,))[1]
+        return score(positions, weights), *slopes, forward
+
+    whole = jax.jit(lambda: everything())()  # a new function: the other trace is not used again
+    monkeypatch.setattr(clouds, "ROWS", 256)
+    parts = jax.jit(lambda: everything())()
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(np.vdot(parts[1], direction), parts[3], rtol=1e-9)
+    assert float(jnp.sum(clouds.paint(jnp.zeros(shape), positions, weights, scheme))) == pytest.approx(
+        weights.sum(), rel=1e-12
+    )
+
+
+def test_blocks_of_particles_on_devices_add_up(monkeypatch):
+    """Eight devices paint their own particles on the whole grid: summed, one device's grid and its slopes."""
+    monkeypatch.setattr(clouds, "ROWS", 50)
+    shape, mesh = (4, 4, 4), build_mesh("data=8")
+    positions, weights = some(shape, 800)
+    field = np.random.default_rng(4).normal(size=shape).astype(np.float32)
+
+    def alone(positions, weights, field):
+        painted = clouds.paint(jnp.zeros(shape), positions, weights)
+        return jnp.vdot(painted, field) + jnp.sum(clouds.gather(field, positions) ** 2)
+
+    rows = jax.P("data")
+    shared = jax.shard_map(
+        lambda *arrays: jax.lax.psum(alone(*arrays), "data"),
+        mesh=mesh,
+        in_specs=(rows, rows, jax.P()),
+        out_specs=jax.P(),
+    )
+    expected = jax.jit(jax.value_and_grad(alone, (0, 1, 2)))(positions, weights, field)
+    found = jax.jit(jax.value_and_grad(shared, (0, 1, 2)))(positions, weights, field)
+    for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4)
+
+
+def test_no_particles_leave_the_grid_as_it_was():
+    grid = np.random.default_rng(5).normal(size=(3, 3, 3)).astype(np.float32)
+    np.testing.assert_array_equal(paint(grid, np.zeros((0, 3), np.float32)), grid)
+    assert gather(grid, np.zeros((0, 3), np.float32)).shape == (0,)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("periodic", [(True, True, True), (False, True, False)])
+def test_channels_are_read_together_as_one_by_one(scheme, periodic):
+    positions, _ = some((5, 4, 6))
+    field = np.random.default_rng(6).normal(size=(5, 4, 6, 3)).astype(np.float32)
+    found = gather(field, positions * 1.2 - 0.5, scheme, periodic)
+    for channel in range(3):
+        one = gather(field[..., channel], positions * 1.2 - 0.5, scheme, periodic)
+        np.testing.assert_allclose(found[:, channel], one, rtol=1e-6, atol=1e-6)
