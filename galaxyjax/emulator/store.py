@@ -20,13 +20,16 @@ from galaxyjax.emulator.contract import FILE_NAME, Contract, read_contract, writ
 from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.emulator.error import FILE_NAME as ERROR_FILE
 from galaxyjax.emulator.error import ErrorModel, read_error, write_error
+from galaxyjax.emulator.field import FieldEmulator
+from galaxyjax.models.displacement import Displacement
 from galaxyjax.models.spectrum import Spectrum
 
-FAMILIES = {"spectrum": Spectrum}
+FAMILIES = {"spectrum": Spectrum, "displacement": Displacement}
+CALLABLES = {"spectrum": Emulator, "displacement": FieldEmulator}
 WEIGHTS_FILE = "weights/weights.safetensors"
 
 
-def save(folder: str | Path, weights, contract: Contract, error: ErrorModel | None = None) -> Emulator:
+def save(folder: str | Path, weights, contract: Contract, error: ErrorModel | None = None):
     """Write an emulator to `folder` and return it as read back.
 
     The model is FAMILIES[contract.family](**contract.hyperparameters); `weights` has the structure of its
@@ -54,7 +57,7 @@ def save(folder: str | Path, weights, contract: Contract, error: ErrorModel | No
     return emulator
 
 
-def load(name: str | Path) -> Emulator:
+def load(name: str | Path) -> Emulator | FieldEmulator:
     """Return the emulator of that name on the shelf, or in that folder, verified against its contract.
 
     Raises UnknownName for a name that is not on the shelf; FileError naming the file that is missing,
@@ -69,7 +72,7 @@ def load(name: str | Path) -> Emulator:
     content = {file: _verified(folder, file, expected) for file, expected in contract.files.items()}
     weights = _weights(folder / WEIGHTS_FILE, content[WEIGHTS_FILE], model)
     error = read_error(folder / ERROR_FILE) if ERROR_FILE in contract.files else None
-    return Emulator(weights, model, contract, error)
+    return CALLABLES[contract.family](weights, model, contract, error)
 
 
 def build_model(contract: Contract, source: str | Path = FILE_NAME):

@@ -1,0 +1,178 @@
+"""Fields from named parameters and white noise: the same contract as a spectrum, sharded and differentiable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.typing import ArrayLike
+
+from galaxyjax.core.errors import ConfigError, DataError
+from galaxyjax.emulator import domain
+from galaxyjax.emulator.contract import Contract
+from galaxyjax.emulator.emulator import resolve
+from galaxyjax.fields import nbody
+from galaxyjax.fields.gravity import Force, density
+from galaxyjax.mesh.topology import GRID, LATTICE, build_mesh, check_field
+from galaxyjax.simulate.fields import cosmology_of, linear_field
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("displacement", "velocity"),
+    meta_fields=("box_size", "mesh", "halo"),
+)
+@dataclass(frozen=True)
+class FieldPrediction:
+    """Matter at one redshift: particles that began on the lattice i * box_size / n.
+
+    displacement: (n, n, n, 3) comoving Mpc/h. velocity: (n, n, n, 3) peculiar km/s. Both sharded as a lattice.
+    """
+
+    displacement: jax.Array
+    velocity: jax.Array
+    box_size: float = field(metadata={"static": True})
+    mesh: Mesh = field(metadata={"static": True})
+    halo: float = field(default=20.0, metadata={"static": True})
+
+    @property
+    def spacing(self) -> float:
+        """Of the lattice, Mpc/h."""
+        return self.box_size / self.displacement.shape[0]
+
+    def density(self, cells: int | None = None, scheme: str = "cic") -> jax.Array:
+        """Return the density contrast (cells, cells, cells) that the particles paint, sharded as a grid.
+
+        cells: a multiple of the lattice's; as many when not given. Raises ConfigError for another number.
+        """
+        n = self.displacement.shape[0]
+        cells = n if cells is None else cells
+        if cells < n or cells % n:
+            raise ConfigError(
+                f"density: cells = {cells} must be a multiple of the lattice's {n}: a coarser grid would need "
+                "halos wider than blocks; smooth or average a finer one"
+            )
+        force = Force(refine=cells // n, halo=self.halo, scheme=scheme)
+        return density(self.displacement, self.box_size, self.mesh, force)
+
+    @property
+    def positions(self) -> jax.Array:
+        """Positions (n, n, n, 3) in [0, box_size), Mpc/h."""
+        home = jnp.arange(self.displacement.shape[0], dtype=self.displacement.dtype) * self.spacing
+        lattice = jnp.stack(jnp.meshgrid(home, home, home, indexing="ij"), axis=-1)
+        return (lattice + self.displacement) % self.box_size
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("weights",),
+    meta_fields=("model", "contract", "error", "policy"),
+)
+@dataclass(frozen=True)
+class FieldEmulator:
+    """The non-linear matter field of a cosmology and of white noise, inside a stated domain.
+
+    A registered pytree: the weights are its leaves; model, contract and policy are static. Numbers at hand are
+    checked against the contract; under `jit` `policy` holds, as for `Emulator`.
+    """
+
+    weights: dict
+    model: object
+    contract: Contract
+    error: None = None
+    policy: str = "nan"
+
+    def __repr__(self):
+        count = sum(np.size(leaf) for leaf in jax.tree.leaves(self.weights))
+        name = f"{self.contract.name} {self.contract.version}"
+        return f"FieldEmulator({name}, {count} weights, spacing {self.model.spacing:g} Mpc/h)"
+
+    @property
+    def spacing(self) -> float:
+        """Spacing of the particles at which it was trained, Mpc/h; the only one at which it may be called."""
+        return self.model.spacing
+
+    def with_policy(self, policy: str) -> FieldEmulator:
+        """Return this emulator with policy "nan", "clip" or "extrapolate"; ConfigError on another word."""
+        if policy not in domain.POLICIES:
+            raise ConfigError(f"policy {policy!r} is not one of {', '.join(domain.POLICIES)}")
+        return replace(self, policy=policy)
+
+    def predict(
+        self,
+        theta: Mapping[str, ArrayLike],
+        *,
+        white_noise: jax.Array,
+        box_size: float,
+        z: ArrayLike = 0.0,
+        mesh: Mesh | None = None,
+        power: Callable[[jax.Array], jax.Array] | None = None,
+    ) -> FieldPrediction:
+        """Return the matter field that grew from white noise.
+
+        Args:
+            theta: Omega_m, Omega_b, h, n_s, sigma_8, scalars.
+            white_noise: (n, n, n), unit variance, see `fields.gaussian.white_noise`; its dtype is computed in.
+            box_size: side of the periodic box, Mpc/h: n times the emulator's spacing.
+            z: one redshift.
+            mesh: shards x and y; one device when not given.
+            power: k in h/Mpc -> linear P(k) today in (Mpc/h)^3, in place of Eisenstein & Hu's of theta.
+
+        Differentiable in theta, white_noise, z and weights. Raises DataError for noise of the wrong rank,
+        ConfigError where spacing, lattice and mesh do not fit, DomainError outside the domain.
+        """
+        mesh = build_mesh("x=1", devices=jax.devices()[:1]) if mesh is None else mesh
+        self._check(white_noise, box_size, mesh)
+        x = resolve(self.contract, theta, self.contract.outputs[0])
+        if any(np.ndim(value) for value in (*x.values(), z)):
+            raise ConfigError("theta and z of a field are scalars; call it once a cosmology, or `jax.lax.map`")
+        if self.policy == "nan":
+            domain.check(self.contract, x, None, z)
+        dtype = white_noise.dtype
+        x = {name: jnp.asarray(value, dtype) for name, value in x.items()}
+        moved = _call(self, x, white_noise, jnp.asarray(z, dtype), float(box_size), mesh, power)
+        return FieldPrediction(*moved, float(box_size), mesh, self.model.halo)
+
+    def _check(self, noise, box_size: float, mesh: Mesh) -> None:
+        shape = np.shape(noise)
+        if len(shape) != 3 or len(set(shape)) != 1 or not jnp.issubdtype(noise.dtype, jnp.floating):
+            raise DataError(
+                f"white noise of shape {shape} and dtype {noise.dtype} must be a cube (n, n, n) of real numbers"
+            )
+        spacing = float(box_size) / shape[0]
+        if abs(spacing / self.spacing - 1.0) > 1e-3:
+            raise ConfigError(
+                f"{self.contract.name}: {shape[0]} cells in {box_size:g} Mpc/h are {spacing:g} Mpc/h apart; it "
+                f"was trained at {self.spacing:g}: use box_size = {shape[0] * self.spacing:g}, or "
+                f"{round(box_size / self.spacing)} cells"
+            )
+        check_field(mesh, shape, multiple=self.model.multiple)
+
+
+@partial(jax.jit, static_argnames=("box_size", "mesh", "power"))
+def _call(emulator: FieldEmulator, x: dict, noise, z, box_size: float, mesh: Mesh, power):
+    """(displacement, velocity) of a checked call."""
+    contract = emulator.contract
+    x, _, z, finish = domain.guard(emulator.policy, contract, x, None, z[None])
+    z, model = z[0], emulator.model
+    noise = jax.lax.with_sharding_constraint(noise, NamedSharding(mesh, GRID))
+    cosmology = cosmology_of(x)
+    modes = linear_field(x, noise, box_size, mesh, power)
+    coarse = model.coarse(modes, cosmology, z, box_size, mesh)
+    style = jnp.stack([x["Omega_m"], coarse.growth]).astype(noise.dtype)[None]
+    correction = model.apply(emulator.weights, model.features(coarse)[None], style, mesh)[0] * model.spacing
+    displacement = coarse.displacement + correction[..., :3]
+    velocity = nbody.velocity(coarse.derivative + correction[..., 3:], cosmology, z)
+    both = finish_field(finish, displacement), finish_field(finish, velocity)
+    return jax.lax.with_sharding_constraint(both, NamedSharding(mesh, LATTICE))
+
+
+def finish_field(finish: Callable, values: jax.Array) -> jax.Array:
+    """What `domain.guard` does to an answer of one redshift, for a field: NaN everywhere outside the domain."""
+    good = finish(jnp.zeros((1,), values.dtype))[0]
+    return values + good
