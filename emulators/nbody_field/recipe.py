@@ -31,7 +31,9 @@ TRAINING = FieldTraining(
     model=MODEL,
     source=DisplacementSuite(MODEL, TRUTH, held_out_runs=4, snapshots=2),
     cells=64,
-    fit=FieldFitConfig(steps=300, batch=1, learning_rate=6e-3, warmup=15, evaluate_every=50, save_every=25, ema=0.98),
+    fit=FieldFitConfig(
+        steps=300, batch=1, learning_rate=6e-3, warmup=15, evaluate_every=50, save_every=25, ema=0.98
+    ),
     loss=DisplacementLoss(),
 )
 
@@ -79,7 +81,7 @@ def contract() -> Contract:
         calibrated=(),
         error={},
         notes=(
-            "Total matter without massive neutrinos; boxes are whole, periodic and of any size at this spacing.",
+            "Total matter without massive neutrinos; whole periodic boxes of any size at this spacing.",
             "The truth resolves forces to 0.67 Mpc/h: haloes' insides are softer than a tree code's.",
         ),
     )

@@ -1,8 +1,8 @@
 """Eisenstein & Hu's transfer function with acoustic wiggles, and the linear spectrum of a given sigma_8.
 
-No Boltzmann code, differentiable, any cosmology without massive neutrinos: the linear theory of fields, where what
-counts is the map from a linear field to what gravity makes of it. Against CAMB it misses a few per cent of
-P(k); `matter_power` has the real thing.
+No Boltzmann code, differentiable, any cosmology without massive neutrinos: the linear theory of fields, where
+what counts is the map from a linear field to what gravity makes of it. Against CAMB it misses a few per cent
+of P(k); `matter_power` has the real thing.
 """
 
 from __future__ import annotations

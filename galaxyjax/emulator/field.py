@@ -1,4 +1,4 @@
-"""Fields from named parameters and white noise: the same contract as a spectrum, sharded and differentiable."""
+"""Fields from named parameters and white noise: the contract of a spectrum, sharded and differentiable."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from galaxyjax.simulate.fields import cosmology_of, linear_field
 class FieldPrediction:
     """Matter at one redshift: particles that began on the lattice i * box_size / n.
 
-    displacement: (n, n, n, 3) comoving Mpc/h. velocity: (n, n, n, 3) peculiar km/s. Both sharded as a lattice.
+    displacement: (n, n, n, 3) comoving Mpc/h. velocity: (n, n, n, 3) peculiar km/s. Both lie as a lattice.
     """
 
     displacement: jax.Array
@@ -54,8 +54,8 @@ class FieldPrediction:
         cells = n if cells is None else cells
         if cells < n or cells % n:
             raise ConfigError(
-                f"density: cells = {cells} must be a multiple of the lattice's {n}: a coarser grid would need "
-                "halos wider than blocks; smooth or average a finer one"
+                f"density: cells = {cells} must be a multiple of the lattice's {n}; "
+                "average a finer grid for a coarser one"
             )
         force = Force(refine=cells // n, halo=self.halo, scheme=scheme)
         return density(self.displacement, self.box_size, self.mesh, force)
@@ -77,8 +77,8 @@ class FieldPrediction:
 class FieldEmulator:
     """The non-linear matter field of a cosmology and of white noise, inside a stated domain.
 
-    A registered pytree: the weights are its leaves; model, contract and policy are static. Numbers at hand are
-    checked against the contract; under `jit` `policy` holds, as for `Emulator`.
+    A registered pytree: the weights are its leaves; model, contract and policy are static. Numbers at hand
+    are checked against the contract; under `jit` `policy` holds, as for `Emulator`.
     """
 
     weights: dict
@@ -117,7 +117,7 @@ class FieldEmulator:
 
         Args:
             theta: Omega_m, Omega_b, h, n_s, sigma_8, scalars.
-            white_noise: (n, n, n), unit variance, see `fields.gaussian.white_noise`; its dtype is computed in.
+            white_noise: (n, n, n), unit variance, of `fields.gaussian.white_noise`; it sets the dtype.
             box_size: side of the periodic box, Mpc/h: n times the emulator's spacing.
             z: one redshift.
             mesh: shards x and y; one device when not given.
@@ -130,7 +130,9 @@ class FieldEmulator:
         self._check(white_noise, box_size, mesh)
         x = resolve(self.contract, theta, self.contract.outputs[0])
         if any(np.ndim(value) for value in (*x.values(), z)):
-            raise ConfigError("theta and z of a field are scalars; call it once a cosmology, or `jax.lax.map`")
+            raise ConfigError(
+                "theta and z of a field are scalars; call it once a cosmology, or `jax.lax.map`"
+            )
         if self.policy == "nan":
             domain.check(self.contract, x, None, z)
         dtype = white_noise.dtype
@@ -142,13 +144,13 @@ class FieldEmulator:
         shape = np.shape(noise)
         if len(shape) != 3 or len(set(shape)) != 1 or not jnp.issubdtype(noise.dtype, jnp.floating):
             raise DataError(
-                f"white noise of shape {shape} and dtype {noise.dtype} must be a cube (n, n, n) of real numbers"
+                f"white noise: {noise.dtype} of shape {shape} must be a cube (n, n, n) of real numbers"
             )
         spacing = float(box_size) / shape[0]
         if abs(spacing / self.spacing - 1.0) > 1e-3:
             raise ConfigError(
-                f"{self.contract.name}: {shape[0]} cells in {box_size:g} Mpc/h are {spacing:g} Mpc/h apart; it "
-                f"was trained at {self.spacing:g}: use box_size = {shape[0] * self.spacing:g}, or "
+                f"{self.contract.name}: {shape[0]} cells in {box_size:g} Mpc/h are {spacing:g} Mpc/h apart; "
+                f"it was trained at {self.spacing:g}: use box_size = {shape[0] * self.spacing:g}, or "
                 f"{round(box_size / self.spacing)} cells"
             )
         check_field(mesh, shape, multiple=self.model.multiple)
@@ -173,6 +175,6 @@ def _call(emulator: FieldEmulator, x: dict, noise, z, box_size: float, mesh: Mes
 
 
 def finish_field(finish: Callable, values: jax.Array) -> jax.Array:
-    """What `domain.guard` does to an answer of one redshift, for a field: NaN everywhere outside the domain."""
+    """What `domain.guard` does to an answer of one redshift, for a field: NaN outside the domain."""
     good = finish(jnp.zeros((1,), values.dtype))[0]
     return values + good

@@ -4,8 +4,9 @@
     -grad phi    lap phi = delta, in Fourier space, with exact derivatives
     pull         read at the particles with the same cloud, so that nobody pulls itself
 
-Painting and reading smooth twice with the cloud's window; `sharpen` divides both out again, which makes forces
-near the mesh's resolution closer to Newton's (Hockney & Eastwood 1988, section 5.6).
+Painting and reading smooth twice with the cloud's window; `sharpen` divides both out again (Hockney &
+Eastwood 1988, section 5.6), which brings forces near the mesh's resolution closer to Newton's, and amplifies the
+lattice's own grain where the mesh is finer than it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jax.sharding import Mesh
 from galaxyjax.core.errors import ConfigError, unknown_name
 from galaxyjax.fields import paint
 from galaxyjax.mesh import fft, particles
-from galaxyjax.mesh.topology import GRID, LATTICE, axis_size, check_field
+from galaxyjax.mesh.topology import GRID, LATTICE, REPLICATED, axis_size, check_field
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ class Force:
             raise unknown_name("scheme of the force", self.scheme, ("cic", "tsc"))
 
 
-def acceleration(displacement: Array, box_size: float, mesh: Mesh, force: Force = Force()) -> Array:
+DEFAULT, SAME_MESH = Force(), Force(refine=1)
+
+
+def acceleration(displacement: Array, box_size: float, mesh: Mesh, force: Force = DEFAULT) -> Array:
     """Return -grad lap^-1 delta at the particles, (n, n, n, 3) Mpc/h, sharded as the lattice.
 
     displacement: (n, n, n, 3) Mpc/h from the lattice i * box_size / n. To first order it is the displacement
@@ -58,21 +62,31 @@ def acceleration(displacement: Array, box_size: float, mesh: Mesh, force: Force 
     )(displacement)
 
 
-def density(displacement: Array, box_size: float, mesh: Mesh, force: Force = Force(refine=1)) -> Array:
+def density(displacement: Array, box_size: float, mesh: Mesh, force: Force = SAME_MESH) -> Array:
     """Return the density contrast that displaced particles make, on the mesh that `force` describes.
 
-    displacement: (n, n, n, 3) Mpc/h. Returns (refine n, refine n, refine n); divide its modes by the window of
-    `paint.window` to undo the cloud. Differentiable. Raises as `acceleration`.
+    displacement: (n, n, n, 3) Mpc/h. Returns (refine n, refine n, refine n); divide its modes by the window
+    of `paint.window` to undo the cloud. Differentiable. Raises as `acceleration`.
+    """
+    return weighted_density(displacement, jnp.ones((), displacement.dtype), box_size, mesh, force) - 1.0
+
+
+def weighted_density(
+    displacement: Array, weight: Array, box_size: float, mesh: Mesh, force: Force = SAME_MESH
+) -> Array:
+    """Return the sum of the particles' weights in each cell, over the mean number of particles in a cell.
+
+    weight: (n, n, n) or (); a velocity component gives (1 + delta) v. The rest as `density`.
     """
     check_lattice(displacement.shape, mesh, force)
     cell, width = _cell_and_width(displacement.shape[0], box_size, force)
 
-    def block(moved):
-        return particles.scatter_block(
-            _deposit(force), moved, width, cell, _REACH[force.scheme], force.refine
-        )[0]
+    def block(moved, weight):
+        deposit = _deposit(force, jnp.broadcast_to(weight, moved.shape[:3]).ravel())
+        return particles.scatter_block(deposit, moved, width, cell, _REACH[force.scheme], force.refine)[0]
 
-    return jax.shard_map(block, mesh=mesh, in_specs=LATTICE, out_specs=GRID)(displacement) - 1.0
+    specs = (LATTICE, GRID if weight.ndim else REPLICATED)
+    return jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=GRID)(displacement, weight)
 
 
 def check_lattice(shape: tuple[int, ...], mesh: Mesh, force: Force) -> None:
@@ -80,8 +94,8 @@ def check_lattice(shape: tuple[int, ...], mesh: Mesh, force: Force) -> None:
     check_field(mesh, shape[:3])
     if (shape[1] * force.refine) % axis_size(mesh, "x"):
         raise ConfigError(
-            f"force mesh: {shape[1] * force.refine} cells along y do not divide over x={axis_size(mesh, 'x')}, "
-            "as the distributed FFT asks; choose another mesh"
+            f"force mesh: {shape[1] * force.refine} cells along y do not divide over "
+            f"x={axis_size(mesh, 'x')}, as the distributed FFT asks; choose another mesh"
         )
 
 
@@ -93,9 +107,9 @@ def _cell_and_width(n: int, box_size: float, force: Force) -> tuple[float, int]:
     return cell, int(-(-force.halo // cell)) + _REACH[force.scheme]
 
 
-def _deposit(force: Force):
+def _deposit(force: Force, weight: Array | float = 1.0):
     """Paints contrast + 1: a lattice at rest is 1 everywhere on a mesh as fine as itself."""
-    weight = float(force.refine**3)
+    weight = weight * float(force.refine**3)
 
     def deposit(positions, shape):
         return paint.paint(jnp.zeros(shape, positions.dtype), positions, weight, force.scheme)

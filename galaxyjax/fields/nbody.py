@@ -1,14 +1,14 @@
 """Particle-mesh N-body in the growth factor as time: few steps, exact on large scales, differentiable.
 
-With D for time, v = dx/dD, and A = -grad lap^-1 delta / D, a step from D_n to D_n+1 = D_n + 2h is drift, kick,
-drift,
+With D for time, v = dx/dD, and A = -grad lap^-1 delta / D, a step from D_n to D_n+1 = D_n + 2h is drift,
+kick, drift,
 
     x_mid = x_n + h v_n      v_n+1 = alpha v_n + (1 - alpha) A(x_mid)      x_n+1 = x_mid + h v_n+1
 
 Free fall in the Zel'dovich approximation is then exact for any alpha, since A = v there. "bullfrog" chooses
-alpha so that second-order perturbation theory is exact too (Rampf, List & Hahn 2025, JCAP 02, 020, section 4),
-"fastpm" so that the step is symplectic (Feng et al. 2016, MNRAS 463, 2273). Steps can begin at D = 0, where
-x = q and v = psi1 are the exact initial conditions.
+alpha so that second-order perturbation theory is exact too (Rampf, List & Hahn 2025, JCAP 02, 020, section
+4), "fastpm" so that the step is symplectic (Feng et al. 2016, MNRAS 463, 2273). Steps can begin at D = 0,
+where x = q and v = psi1 are the exact initial conditions.
 
 A step is reversible, so the gradient runs it backwards and keeps nothing: its memory does not grow with the
 number of steps.
@@ -29,7 +29,7 @@ from galaxyjax.core.cosmology import Cosmology
 from galaxyjax.core.errors import ConfigError, unknown_name
 from galaxyjax.core.growth_second import second_growth
 from galaxyjax.fields import lpt
-from galaxyjax.fields.gravity import Force, acceleration, check_lattice
+from galaxyjax.fields.gravity import DEFAULT, Force, acceleration, check_lattice
 from galaxyjax.mesh import fft
 
 KICKS = ("bullfrog", "fastpm")
@@ -113,7 +113,7 @@ def nbody(
     box_size: float,
     steps: int = 10,
     z_start: float | None = None,
-    force: Force = Force(),
+    force: Force = DEFAULT,
     kick: str = "bullfrog",
 ) -> tuple[Array, Array]:
     """Return displacement (n, n, n, 3) in Mpc/h and its derivative by the growth factor, at redshift z.
@@ -138,7 +138,7 @@ def nbody(
 def begin(
     modes: fft.Spectrum, cosmology: Cosmology, z_start: float | None, mesh: Mesh
 ) -> tuple[Array, Array]:
-    """Return displacement and dx/dD where steps begin: at rest on the lattice, or of second order at z_start."""
+    """Return displacement and dx/dD where steps begin: on the lattice, or of second order at z_start."""
     first = lpt.first_order(modes, mesh)
     if z_start is None:
         return jnp.zeros_like(first), first

@@ -1,14 +1,14 @@
 """Particles that stay with their Lagrangian owner and meet a sharded grid through a halo of H cells.
 
-A particle's row and home cell are its lattice site, so it never changes device. The grid may be `refine` times
-finer than the lattice. A particle's mass may land, and its force may be read, up to H cells outside the block
+A particle's row and home cell are its lattice site, so it never changes device. The grid may be `refine`
+times finer than the lattice. A particle's mass may land, and its force may be read, up to H cells outside the block
 along the axes of the mesh that have several devices; along the others the block is the whole box and wraps:
 
     scatter   paint on the block grown by H, then send the halo home and add it there (`reduce_halo`)
     gather    grow the block by H with the neighbours' cells (`pad`), then read
 
-Each is the other's transpose, so the gradients are exact and send as much. A particle that strays further than H is counted: outside `jit` that is an error, inside it the
-result is NaN.
+Each is the other's transpose, so the gradients are exact and send as much. A particle that strays
+further than H is counted: outside `jit` that is an error, inside it the result is NaN.
 
 A kernel is any periodic assignment on one grid, positions in cells:
     deposit(positions (n, 3), shape (nx, ny, nz)) -> grid (nx, ny, nz), periodic
@@ -75,7 +75,8 @@ def gather(
 ) -> jax.Array:
     """Return the values (nx, ny, nz, ...) of a grid at displaced lattice particles.
 
-    grid: (refine nx, refine ny, refine nz, ...), sharded by its first two axes. The rest, and what is raised, as in `scatter`.
+    grid: (refine nx, refine ny, refine nz, ...), sharded by its first two axes. The rest, and
+    what is raised, as in `scatter`.
     """
     check_field(mesh, displacement.shape[:3])
     field = P(*SPATIAL)
@@ -127,8 +128,8 @@ def gather_block(
 def pad(block: jax.Array, width: int | tuple[int, int]) -> jax.Array:
     """Return the block (nx, ny, ...) grown by the neighbours' nearest `width` cells along x and y.
 
-    width: one number, or one for x and one for y. Inside a `shard_map`; periodic; corners come through the neighbour along y; z stays as it is, unlike in
-    `halo.exchange`. Raises ConfigError when the halo is wider than the block.
+    width: one number, or one for x and one for y. Inside a `shard_map`; periodic; corners
+    come through the neighbour along y; z stays as it is, unlike in `halo.exchange`. Raises ConfigError when the halo is wider than the block.
     """
     for axis, (name, wide) in enumerate(zip(SPATIAL, _both(width), strict=True)):
         n = _thick_enough(block.shape[axis], wide, name)

@@ -1,4 +1,4 @@
-"""The family `displacement`: a coarse simulation, corrected by a V-Net, from linear modes to where matter goes.
+"""The family `displacement`: a coarse simulation corrected by a V-Net, from linear modes to matter.
 
     x      displacement of a few particle-mesh steps (or of second-order perturbation theory)
     R      growth^2 times a V-Net of x and of its part beyond Zel'dovich, styled by Omega_m and growth
@@ -33,7 +33,7 @@ from galaxyjax.models.vnet import VNet
 
 
 class Coarse(NamedTuple):
-    """What the network corrects: displacement and its derivative by growth, and the same of Zel'dovich's part.
+    """What the network corrects: displacement and its derivative by growth, and Zel'dovich's part of both.
 
     Each (n, n, n, 3) in Mpc/h; growth (): D(z), 1 today.
     """
@@ -47,7 +47,8 @@ class Coarse(NamedTuple):
 
 @dataclass(frozen=True)
 class Displacement:
-    """Hyperparameters of the family. spacing: of the particles, Mpc/h. widths, blocks, remat, dtype: the V-Net's.
+    """Hyperparameters of the family. spacing: of the particles, Mpc/h. widths, blocks, remat, dtype: of the
+    V-Net.
 
     steps: of the coarse simulation from z_start; 0 takes second-order perturbation theory instead. refine,
     scheme, halo: its force, see `fields.gravity.Force`. scale: of the correction, cells.
@@ -107,7 +108,7 @@ class Displacement:
     def coarse(
         self, modes: fft.Spectrum, cosmology: Cosmology, z: Array | float, box_size: float, mesh: Mesh
     ) -> Coarse:
-        """Return the coarse simulation of linear modes at redshift z; differentiable in modes, cosmology and z."""
+        """Return the coarse simulation of linear modes at redshift z; differentiable in the first three."""
         dtype = modes.kx.dtype
         cosmology = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), cosmology)
         z = jnp.asarray(z, dtype)
@@ -154,9 +155,7 @@ class Displacement:
             return size * self.net.apply_block(params, x, style, axes)
 
         here, along = features[..., :6], features[..., 6:]
-        return jnp.concatenate(
-            jax.jvp(correction, (here, growth), (along, jnp.ones_like(growth))), axis=-1
-        )
+        return jnp.concatenate(jax.jvp(correction, (here, growth), (along, jnp.ones_like(growth))), axis=-1)
 
 
 def _without_bulk(params) -> dict:

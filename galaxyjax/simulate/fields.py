@@ -174,8 +174,8 @@ def write_run(path: Path, suite: FieldSuite, index: int, theta: Mapping, snapsho
     arrays = [np.stack([np.asarray(pair[i], np.float32) for pair in snapshots]) for i in (0, 1)]
     if not all(np.isfinite(values).all() for values in arrays):
         raise DataError(
-            f"{path}: run {index} has particles that strayed further than the halo of {suite.force.halo:g} Mpc/h; "
-            "give the suite's Force a larger halo"
+            f"{path}: run {index} has particles that strayed further than the halo of {suite.force.halo:g} "
+            "Mpc/h; give the suite's Force a larger halo"
         )
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["suite"] = json.dumps(asdict(suite))

@@ -1,4 +1,4 @@
-"""Suites of N-body fields to train `models.displacement` on, and the loss in Lagrangian and Eulerian space."""
+"""Suites of N-body fields to train `models.displacement` on; the loss in Lagrangian and Eulerian space."""
 
 from __future__ import annotations
 
@@ -139,14 +139,16 @@ def _placed(made, mesh: Mesh) -> FieldBatch:
     arrays = [np.stack(part) for part in zip(*made, strict=True)]
 
     def place(array, spec):
-        return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
+        return jax.make_array_from_callback(
+            array.shape, NamedSharding(mesh, spec), lambda index: array[index]
+        )
 
     return FieldBatch(*map(place, arrays, (FIELD, BATCH, FIELD)))
 
 
 @dataclass(frozen=True)
 class DisplacementLoss:
-    """Weighted errors of displacement, dx/dD, density, momentum and ln P(k), each near 1 without a correction.
+    """Weighted errors of displacement, dx/dD, density, momentum and ln P(k), each of order 1 at first.
 
     scales: what displacement and derivative (cells), density and momentum are measured in. The Eulerian
     fields are painted by CIC on a mesh as fine as the lattice; momentum is (1 + delta) dx/dD. halo: in cells.
