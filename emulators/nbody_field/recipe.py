@@ -21,7 +21,7 @@ RANGES = (
     Range("sigma_8", 0.6, 1.0),
 )
 
-TRUTH = FieldSuite(seed=31001, runs=48, cells=64, box_size=128.0, ranges=RANGES)
+TRUTH = FieldSuite(seed=31001, runs=160, cells=32, box_size=64.0, ranges=RANGES)
 # Never seen in training or in any choice; touched once a release.
 TEST = FieldSuite(seed=88002, runs=12, cells=64, box_size=128.0, ranges=RANGES)
 
@@ -29,10 +29,10 @@ MODEL = Displacement(spacing=2.0, widths=(8, 16), blocks=(1, 1), steps=5, refine
 
 TRAINING = FieldTraining(
     model=MODEL,
-    source=DisplacementSuite(MODEL, TRUTH, held_out_runs=4, snapshots=2),
-    cells=64,
+    source=DisplacementSuite(MODEL, TRUTH, held_out_runs=12, snapshots=3),
+    cells=32,
     fit=FieldFitConfig(
-        steps=300, batch=1, learning_rate=6e-3, warmup=15, evaluate_every=50, save_every=25, ema=0.98
+        steps=800, batch=1, learning_rate=6e-3, warmup=30, evaluate_every=100, save_every=100, ema=0.99
     ),
     loss=DisplacementLoss(),
 )

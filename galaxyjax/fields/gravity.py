@@ -5,8 +5,8 @@
     pull         read at the particles with the same cloud, so that nobody pulls itself
 
 Painting and reading smooth twice with the cloud's window; `sharpen` divides both out again (Hockney &
-Eastwood 1988, section 5.6), which brings forces near the mesh's resolution closer to Newton's, and amplifies the
-lattice's own grain where the mesh is finer than it.
+Eastwood 1988, section 5.6), which brings forces near the mesh's resolution closer to Newton's, and
+amplifies the lattice's own grain where the mesh is finer than it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from galaxyjax.core.background import growth_factor
 from galaxyjax.core.cosmology import Cosmology
@@ -29,6 +29,7 @@ from galaxyjax.core.progress import Progress
 from galaxyjax.fields import gaussian, nbody
 from galaxyjax.fields.gravity import Force
 from galaxyjax.mesh import fft
+from galaxyjax.mesh.topology import GRID
 from galaxyjax.simulate.design import Range, sobol
 
 NAMES = ("Omega_m", "Omega_b", "h", "n_s", "sigma_8")
@@ -170,29 +171,66 @@ def simulate_fields(suite: FieldSuite, folder: str | Path, mesh: Mesh) -> int:
 
 
 def write_run(path: Path, suite: FieldSuite, index: int, theta: Mapping, snapshots: Sequence) -> None:
-    """Write a run to one HDF5 file, atomically. Raises DataError when a value is not finite."""
+    """Write a run of a suite to one HDF5 file, atomically. Raises DataError when a value is not finite."""
+    about = {
+        "suite": json.dumps(asdict(suite)),
+        "identity": suite.identity(),
+        "index": index,
+        "seed": suite.seed,
+        "white_noise": "jax.random.normal(fold_in(key(seed), index), (cells,) * 3)",
+    }
+    write_fields(path, theta, suite.redshifts, snapshots, suite.box_size, about)
+
+
+def write_fields(
+    path: Path,
+    theta: Mapping,
+    redshifts: Sequence[float],
+    snapshots: Sequence,
+    box_size: float,
+    about: Mapping,
+    noise: np.ndarray | None = None,
+) -> None:
+    """Write fields as a run, atomically; about: attributes, `index` and `seed` among them.
+
+    snapshots: (displacement, dx/dD) of each redshift. noise: the white noise, where no seed gives it. Raises
+    DataError when a value is not finite.
+    """
     arrays = [np.stack([np.asarray(pair[i], np.float32) for pair in snapshots]) for i in (0, 1)]
     if not all(np.isfinite(values).all() for values in arrays):
         raise DataError(
-            f"{path}: run {index} has particles that strayed further than the halo of {suite.force.halo:g} "
-            "Mpc/h; give the suite's Force a larger halo"
+            f"{path}: particles strayed further than the halo of the suite's Force; give it a larger one"
         )
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["suite"] = json.dumps(asdict(suite))
-        file.attrs["identity"], file.attrs["index"], file.attrs["seed"] = suite.identity(), index, suite.seed
-        file.attrs["box_size"], file.attrs["cells"] = suite.box_size, suite.cells
+        file.attrs.update(about)
+        file.attrs["box_size"], file.attrs["cells"] = box_size, arrays[0].shape[1]
         file.attrs["units"] = (
-            "displacement in comoving Mpc/h; derivative: of it by the growth factor D(z), D(0) = 1"
+            "displacement in comoving Mpc/h; derivative: of it by the growth factor D, D(0) = 1"
         )
-        file.attrs["white_noise"] = "jax.random.normal(fold_in(key(seed), index), (cells,) * 3)"
         file.create_group("theta").attrs.update(theta)
-        file["z"] = np.asarray(suite.redshifts)
+        file["z"] = np.asarray(redshifts)
         file["displacement"], file["derivative"] = arrays
+        if noise is not None:
+            file["noise"] = np.asarray(noise, np.float32)
 
 
-def read_header(path: str | Path) -> tuple[dict[str, float], int, int, float]:
-    """Return theta, seed, index and box size (Mpc/h) of a run. Raises FileError as `read_run`."""
-    return _read(path, ())[0]
+def noise_of(path: str | Path, mesh: Mesh) -> jax.Array:
+    """Return the white noise (n, n, n) of a run, stored or made again from its seed, sharded as a grid."""
+    try:
+        with h5py.File(path, "r") as file:
+            stored = file["noise"][()] if "noise" in file else None
+            seed, index, cells = (int(file.attrs[name]) for name in ("seed", "index", "cells"))
+    except (OSError, KeyError) as broken:
+        raise FileError(f"{path}: not a whole run ({broken}); delete it and simulate again") from broken
+    if stored is not None:
+        return jax.device_put(stored, NamedSharding(mesh, GRID))
+    return gaussian.white_noise(jax.random.fold_in(jax.random.key(seed), index), cells, mesh)
+
+
+def read_header(path: str | Path) -> tuple[dict[str, float], float, np.ndarray]:
+    """Return theta, box size (Mpc/h) and redshifts of a run. Raises FileError as `read_run`."""
+    (theta, _, _, box_size), (z,) = _read(path, ("z",))
+    return theta, box_size, z
 
 
 def read_run(path: str | Path) -> FieldRun:

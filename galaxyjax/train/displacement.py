@@ -14,11 +14,18 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from galaxyjax.core.errors import ConfigError
-from galaxyjax.fields import gaussian, paint
+from galaxyjax.fields import paint
 from galaxyjax.mesh import fft, particles
 from galaxyjax.mesh.topology import BATCH, FIELD, SPATIAL, build_mesh
 from galaxyjax.models.displacement import Displacement
-from galaxyjax.simulate.fields import FieldSuite, cosmology_of, linear_field, read_header, run_paths
+from galaxyjax.simulate.fields import (
+    FieldSuite,
+    cosmology_of,
+    linear_field,
+    noise_of,
+    read_header,
+    run_paths,
+)
 from galaxyjax.train.field import FieldBatch
 from galaxyjax.train.identity import fingerprint
 
@@ -92,13 +99,11 @@ class DisplacementSuite:
         if self._folder is None:
             raise ConfigError("training suite: no folder of runs; give --truth")
         path = run_paths(self._folder)[run]
-        theta, seed, index, box_size = read_header(path)
+        theta, box_size, redshifts = read_header(path)
         # On one device of this process: each takes its shards from the whole.
         mesh = build_mesh("x=1", devices=jax.local_devices()[:1])
-        key = jax.random.fold_in(jax.random.key(seed), index)
-        noise = gaussian.white_noise(key, self.suite.cells, mesh)
-        z = self.suite.redshifts[snapshot]
-        features, growth = _coarse(self.model, theta, noise, jnp.float32(z), box_size, mesh)
+        z = jnp.float32(redshifts[snapshot])
+        features, growth = _coarse(self.model, theta, noise_of(path, mesh), z, box_size, mesh)
         features = np.asarray(features)
         with h5py.File(path, "r") as file:
             truth = [file[name][snapshot] / self.model.spacing for name in ("displacement", "derivative")]

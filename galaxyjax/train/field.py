@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
 from galaxyjax.core.errors import ConfigError, DataError
+from galaxyjax.emulator.store import load
 from galaxyjax.mesh.checkpoint import Checkpoints
 from galaxyjax.mesh.specs import FSDP, REPLICATE, specs
 from galaxyjax.mesh.topology import BATCH, FIELD, SPATIAL, axis_size, check_field
@@ -85,6 +86,24 @@ class MeanSquare:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Weights of an emulator of the same model, from which a training starts: transfer learning.
+
+    emulator: on the shelf, or its folder.
+    """
+
+    emulator: str
+
+    def init(self, model: FieldModel) -> Callable[[jax.Array], Any]:
+        """Return a drop-in for `model.init`. Raises ConfigError when the shapes of weights differ."""
+        weights = load(self.emulator).weights
+        wanted = jax.eval_shape(model.init, jax.random.key(0))
+        if jax.tree.map(jnp.shape, weights) != jax.tree.map(jnp.shape, wanted):
+            raise ConfigError(f"{self.emulator}: its weights do not fit the recipe; use its widths")
+        return lambda key: jax.tree.map(jnp.asarray, weights)
+
+
+@dataclass(frozen=True)
 class FieldTraining:
     """The training half of a recipe for a network of fields."""
 
@@ -93,6 +112,7 @@ class FieldTraining:
     cells: int  # a side of the fields
     fit: FieldFitConfig = FieldFitConfig()
     loss: FieldLoss = MeanSquare()
+    start: Start | None = None  # weights to go on from (transfer learning); the model's own otherwise
 
     def identity(self) -> dict[str, str]:
         """Hashes of the recipe, of the data and of the normalisation."""
@@ -160,7 +180,8 @@ def train(
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", recipe.identity(), mesh))
         found = checkpoints.restore(state, residual)
         if found is None:
-            state = steps.born(recipe.model.init, jax.random.key(fit.seed), optimizer, state)
+            init = recipe.model.init if recipe.start is None else recipe.start.init(recipe.model)
+            state = steps.born(init, jax.random.key(fit.seed), optimizer, state)
             history, recent = [], []
         else:
             state, residual = found.state, residual if found.local is None else found.local

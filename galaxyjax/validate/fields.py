@@ -23,7 +23,15 @@ from galaxyjax.emulator.field import FieldEmulator
 from galaxyjax.fields import gaussian, nbody
 from galaxyjax.fields.gravity import Force, density, weighted_density
 from galaxyjax.fields.spectra import power_spectrum
-from galaxyjax.simulate.fields import FieldSuite, cosmology_of, linear_field, read_run, run_fields, run_paths
+from galaxyjax.simulate.fields import (
+    FieldSuite,
+    cosmology_of,
+    linear_field,
+    noise_of,
+    read_run,
+    run_fields,
+    run_paths,
+)
 
 MODELS = ("emulator", "coarse", "pm10", "lpt2", "lpt1")
 EDGES = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.55])
@@ -76,7 +84,7 @@ def validate(
         for path in paths:
             run = read_run(path)
             thetas.append(list(run.theta.values()))
-            noise = gaussian.white_noise(suite.key(run.index), suite.cells, mesh)
+            noise = noise_of(path, mesh)
             rows = {name: {model: [] for model in MODELS} for name in names}
             for z in redshifts:
                 at = list(run.z).index(z)
@@ -154,6 +162,21 @@ def slope(emulator: FieldEmulator, suite: FieldSuite, run, mesh: Mesh) -> dict:
     truth, k = np.asarray(truth), np.sqrt(edges[1:] * edges[:-1])
     error = np.abs(found - truth).max() / np.abs(truth).max()
     return {"k": k, "emulator": found, "simulator": truth, "error": float(error), "theta": dict(run.theta)}
+
+
+def compare_models(
+    emulator: FieldEmulator, theta: Mapping, noise, z: float, box_size: float, mesh: Mesh, truth, edges
+) -> tuple:
+    """Return k (nk,) and model -> (6, nk) against one snapshot, whoever made it.
+
+    truth: displacement and its derivative by the growth factor, (n, n, n, 3) Mpc/h. edges: of the shells,
+    h/Mpc. Rows: ratio and coherence of density, of lattice velocity, of momentum; see `validate`.
+    """
+    measure = jax.jit(partial(_measure, box_size=box_size, mesh=mesh, edges=edges))
+    rows = {}
+    for model, state in _models(emulator, theta, noise, z, box_size, mesh).items():
+        k, rows[model] = measure(*state, *truth)
+    return k, rows
 
 
 def _models(emulator: FieldEmulator, theta: Mapping, noise, z: float, box_size: float, mesh: Mesh) -> dict:

@@ -1,0 +1,50 @@
+"""`nbody_field` at 0.78125 Mpc/h: trained on particle-mesh runs, then fine-tuned on GADGET-4.
+
+galaxyjax simulate emulators/nbody_field_fine     # particle-mesh runs, a few minutes
+galaxyjax train emulators/nbody_field_fine        # 15 minutes on two cores
+python -m benchmarks.bridge --data DIR            # the runs of GADGET-4, fine-tuning, and what it gains
+
+The boxes are 25 Mpc/h: good for a local map, not for absolute spectra.
+"""
+
+from dataclasses import replace
+
+from galaxyjax.models.displacement import Displacement
+from galaxyjax.simulate.design import Range
+from galaxyjax.simulate.fields import FieldSuite
+from galaxyjax.train.config import FieldFitConfig
+from galaxyjax.train.displacement import DisplacementLoss, DisplacementSuite
+from galaxyjax.train.field import FieldTraining, Start
+
+RANGES = (
+    Range("Omega_m", 0.2, 0.4),
+    Range("Omega_b", 0.04, 0.06),
+    Range("h", 0.6, 0.75),
+    Range("n_s", 0.92, 1.0),
+    Range("sigma_8", 0.7, 0.9),
+)
+SPACING = 0.78125
+OPTIONS = dict(cells=32, box_size=32 * SPACING, ranges=RANGES, redshifts=(2.0, 1.0, 0.5, 0.0), steps=50)
+
+TRUTH = FieldSuite(seed=31501, runs=48, **OPTIONS)
+TEST = FieldSuite(seed=88502, runs=8, **OPTIONS)
+
+MODEL = Displacement(spacing=SPACING, widths=(8, 16), blocks=(1, 1), steps=8, refine=2, scale=0.2)
+LOSS = DisplacementLoss(scales=(0.3, 3.0, 4.0, 15.0), halo=24)
+
+TRAINING = FieldTraining(
+    model=MODEL,
+    source=DisplacementSuite(MODEL, TRUTH, held_out_runs=4, snapshots=3),
+    cells=32,
+    fit=FieldFitConfig(
+        steps=300, batch=1, learning_rate=6e-3, warmup=20, evaluate_every=50, save_every=50, ema=0.98
+    ),
+    loss=LOSS,
+)
+
+
+def fine_tuning(start: str, suite: FieldSuite, held_out_runs: int) -> FieldTraining:
+    """The second half: on runs of a finer code in `suite`'s folder, from the weights of the first."""
+    fit = replace(TRAINING.fit, steps=200, learning_rate=2e-3)
+    source = DisplacementSuite(MODEL, suite, held_out_runs=held_out_runs, snapshots=2)
+    return replace(TRAINING, source=source, fit=fit, start=Start(start))
