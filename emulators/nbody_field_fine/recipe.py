@@ -9,6 +9,7 @@ The boxes are 25 Mpc/h: good for a local map, not for absolute spectra.
 
 from dataclasses import replace
 
+from galaxyjax.emulator.contract import Contract, Input, Output, Refusal
 from galaxyjax.models.displacement import Displacement
 from galaxyjax.simulate.design import Range
 from galaxyjax.simulate.fields import FieldSuite
@@ -48,3 +49,51 @@ def fine_tuning(start: str, suite: FieldSuite, held_out_runs: int) -> FieldTrain
     fit = replace(TRAINING.fit, steps=200, learning_rate=2e-3)
     source = DisplacementSuite(MODEL, suite, held_out_runs=held_out_runs, snapshots=2)
     return replace(TRAINING, source=source, fit=fit, start=Start(start))
+
+
+def contract() -> Contract:
+    """What the emulator promises."""
+    text = {
+        "Omega_m": "matter today over the critical density",
+        "Omega_b": "baryons today over the critical density",
+        "h": "H0 / (100 km/s/Mpc)",
+        "n_s": "tilt of the primordial spectrum",
+        "sigma_8": "linear amplitude at 8 Mpc/h today",
+    }
+    inputs = tuple(Input(r.name, "", r.low, r.high, None, text[r.name]) for r in RANGES)
+    return Contract(
+        name="nbody_field_fine",
+        version="1.0.0",
+        description="The non-linear matter field at 0.78125 Mpc/h: displacement, velocity, density",
+        licence="Apache-2.0",
+        family="displacement",
+        hyperparameters=MODEL.hyperparameters(),
+        inputs=inputs,
+        constraints=(),
+        outputs=(
+            Output("displacement", "Mpc/h", tuple(text), "of particles from a lattice of 0.78125 Mpc/h"),
+            Output("velocity", "km/s", tuple(text), "peculiar, of the particles"),
+            Output("density", "", tuple(text), "contrast that the particles paint"),
+        ),
+        derived=(),
+        refused=(
+            Refusal("momentum", "it is density(...) times velocity: paint `velocity` with `fields.paint`"),
+        ),
+        k_range=(0.2, 4.0),
+        z_range=(0.0, 2.0),
+        truth={
+            "code": "galaxyjax particle mesh",
+            "particles": f"{TRUTH.cells}^3",
+            "box_size": TRUTH.box_size,
+            "force_mesh": f"{TRUTH.cells * TRUTH.force.refine}^3 {TRUTH.force.scheme}",
+            "steps": TRUTH.steps,
+            "z_start": TRUTH.z_start,
+            "linear_spectrum": "Eisenstein & Hu 1998",
+        },
+        calibrated=(),
+        error={},
+        notes=(
+            "Learnt in boxes of 25 Mpc/h, which hold no long waves: a local map, not absolute spectra.",
+            "From version 1.1 fine-tuned on four GADGET-4 runs; `benchmarks/bridge.py` says what that gains.",
+        ),
+    )
