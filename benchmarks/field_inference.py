@@ -2,8 +2,8 @@
 
 python benchmarks/field_inference.py [--cells 128] [--repeat 3]
 
-Asked: at least 4 times as many; arithmetic says (1 + 96 / 128)^3 = 5.4 for one block of 128^3. Both are jitted,
-in one process, alternating; medians. The crop's centre must equal the whole box's answer.
+Asked: at least 4 times as many; arithmetic says (1 + 96 / 128)^3 = 5.4 for one block of 128^3. Both are
+jitted, in one process, alternating; medians. The crop's centre must equal the whole box's answer.
 """
 
 from __future__ import annotations

@@ -105,6 +105,17 @@ def validate(
     return result
 
 
+def example(emulator: FieldEmulator, suite: FieldSuite, folder: str | Path, mesh: Mesh) -> dict:
+    """Return density contrasts of the first run at its last redshift, by title, and its `box_size`."""
+    path = run_paths(folder)[0]
+    run = read_run(path)
+    models = _models(emulator, run.theta, noise_of(path, mesh), float(run.z[-1]), run.box_size, mesh)
+    states = {"2LPT": models["lpt2"][0], "emulator": models["emulator"][0]}
+    states["simulation"] = jnp.asarray(run.displacement[-1])
+    shown = {name: np.asarray(density(moved, run.box_size, mesh)) for name, moved in states.items()}
+    return {**shown, "box_size": run.box_size}
+
+
 def summary(result: Mapping) -> dict:
     """Return the table's numbers at the last redshift: worst of the mean over runs, and of 95% of the runs.
 
