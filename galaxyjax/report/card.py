@@ -165,25 +165,31 @@ def _error(contract: Contract) -> str:
         rows = [(f"`{output}`", per_cent(value)) for output, value in gradients["largest"].items()]
         parts.append(table(("output", "largest error of a slope"), rows))
     if fields := contract.error.get("fields"):
-        parts.append(
-            "Fields at z = 0 beside simpler models on the same lattice, from the same white noise: `power_to_K` "
-            "is the largest abs(P / P_truth - 1) of the mean over runs to k = K h/Mpc (`_each`: of 95% of the "
-            "runs), `missing` is 1 - r^2 of density, velocity and momentum likewise."
-        )
-        models = [name for name, numbers in fields.items() if isinstance(numbers, Mapping)]
-        names = list(fields[models[0]]) if models else []
-        rows = [(f"`{name}`", *(f"{fields[model][name]:.2g}" for model in models)) for name in names]
-        parts.append(table(("", *models), rows))
-        if "slope_error" in fields:
-            parts.append(
-                "d ln P / d Omega_m by differentiation, against finite differences of the simulator at fixed "
-                f"sigma_8 and white noise: {per_cent(fields['slope_error'])} of the largest slope, 0.1 <= k <= 0.8 h/Mpc."
-            )
+        parts += _fields(fields)
     known = ("spectra", "gradients", "fields")
     others = {name: value for name, value in contract.error.items() if name not in known}
     if others:
         parts.append(table(("", "value"), [(n, format_value(v)) for n, v in flat(others).items()]))
     return "\n\n".join(parts)
+
+
+def _fields(fields: Mapping) -> list[str]:
+    """The measured error of an emulator of fields, beside simpler models."""
+    models = [name for name, numbers in fields.items() if isinstance(numbers, Mapping)]
+    names = list(fields[models[0]]) if models else []
+    rows = [(f"`{name}`", *(f"{fields[model][name]:.2g}" for model in models)) for name in names]
+    parts = [
+        "Fields at z = 0 beside simpler models on the same lattice, from the same white noise: `power_to_K` is "
+        "the largest abs(P / P_truth - 1) of the mean over runs to k = K h/Mpc (`_each`: of 95% of the runs), "
+        "`missing` is 1 - r^2 of density; velocity and momentum likewise.",
+        table(("", *models), rows),
+    ]
+    if "slope_error" in fields:
+        parts.append(
+            "d ln P / d Omega_m by differentiation, against finite differences of the simulator at fixed sigma_8 "
+            f"and white noise: {per_cent(fields['slope_error'])} of the largest slope, 0.1 <= k <= 0.8 h/Mpc."
+        )
+    return parts
 
 
 def format_value(value: object) -> str:
