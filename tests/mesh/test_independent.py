@@ -1,4 +1,4 @@
-"""Loops that begin with constants, run by each device for itself: the values of one device, and no message."""
+"""Loops that begin with constants, run by each device for itself: one device's values, and no message."""
 
 import jax
 import jax.numpy as jnp
