@@ -7,7 +7,6 @@ import pytest
 
 import galaxyjax
 from galaxyjax.cli import main
-from galaxyjax.cli.infer import chain_devices
 from galaxyjax.core.errors import GalaxyjaxError
 
 FILES = {
@@ -22,7 +21,7 @@ ANALYSIS = KiDS1000(n_s=0.966)
 SURVEY = "mock"
 SAMPLER = Sampler(chains=4, block=10, warmup=(1, 2), min_draws=10, max_draws=5000, seed=1)
 """
-SHORT = ("--chains", 2, "--max-draws", 40)
+SHORT = ("--chains", 2, "--max-draws", 40, "--mesh", "data=2")
 
 
 @pytest.fixture(scope="module")
@@ -156,16 +155,3 @@ def test_audit_holds_the_chain_against_camb(command, run):
     assert report["delta_chi2"]["max_abs"] < 0.5
     assert json.loads((run[1] / "audit.json").read_text(encoding="utf-8")) == report
     (run[1] / "audit.json").unlink()
-
-
-@pytest.mark.parametrize(
-    "mesh, message",
-    [("x=2", "along data alone"), ("data=3", "does not divide 4 chains"), ("data=64", "but there are 8")],
-)
-def test_a_mesh_that_does_not_carry_the_chains_is_refused(mesh, message):
-    with pytest.raises(GalaxyjaxError, match=message):
-        chain_devices(mesh, 64 if mesh == "data=64" else 4)
-
-
-def test_a_mesh_names_the_devices_of_the_chains():
-    assert len(chain_devices("data=2", 4)) == 2
