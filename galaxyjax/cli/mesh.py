@@ -15,7 +15,7 @@ from galaxyjax.core.errors import ConfigError
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-Sizes = Annotated[str | None, tyro.conf.arg(metavar="SIZES", help_behavior_hint="(e.g. data=2,x=2,y=2)")]
+Sizes = Annotated[str | None, tyro.conf.arg(metavar="SIZES", help_behavior_hint="(e.g. data=4)")]
 
 
 def mesh_of(

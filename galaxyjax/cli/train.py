@@ -36,7 +36,7 @@ class Train:
     runs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Train on the first N truth runs only."""
     mesh: Sizes = None
-    """Devices along data, x, y and stage; all on data when left out (see galaxyjax launch --help)."""
+    """Devices along data, x, y and stage (a pipeline); all on data when left out; see launch --help."""
     profile: bool = False
     """Write a trace of steps for TensorBoard or Perfetto beside the checkpoints (networks of fields)."""
     hang_after: Annotated[float, tyro.conf.arg(metavar="S")] = 1800.0
