@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 import tyro
 
 from galaxyjax.cli import console
+from galaxyjax.cli.mesh import Sizes, mesh_of
 from galaxyjax.core.errors import ConfigError
 
 
@@ -28,6 +29,8 @@ class Audit:
         str | None, tyro.conf.arg(metavar="EMULATOR", help_behavior_hint="(default: as the run wrote down)")
     ] = None
     """The emulator, where it is no longer under the name that the run wrote down."""
+    mesh: Sizes = None
+    """Devices along data, over which the draws are divided (CAMB runs on processes); one when left out."""
     json: bool = False
     """Print the report as JSON."""
 
@@ -37,11 +40,12 @@ class Audit:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: give 1 or more")
         console.start_jax(x64=True)
+        mesh = mesh_of(self.mesh, "audit", ("data",), why="draws lie along data", default="data=1")
         from galaxyjax.cli.pool import worker_pool
         from galaxyjax.infer.audit import AUDIT, audit
 
         with worker_pool(self.workers) as pool:
-            report = audit(self.folder, self.samples, self.emulator, executor=pool)
+            report = audit(self.folder, self.samples, self.emulator, executor=pool, mesh=mesh)
         if self.json:
             console.print_json(report)
             return

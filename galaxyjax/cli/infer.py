@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from galaxyjax.cli import console
+from galaxyjax.cli.mesh import Sizes
 from galaxyjax.cli.recipe import constant, run_python
-from galaxyjax.core.errors import ConfigError, FileError, unknown_name
+from galaxyjax.core.errors import FileError, unknown_name
 
 SURVEYS = ("kids1000", "mock")
 
@@ -39,10 +40,8 @@ class Infer:
     """An emulator on the shelf, or its folder."""
     chains: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 4)")] = None
     """Chains, spread over the devices."""
-    mesh: Annotated[
-        str | None, tyro.conf.arg(metavar="SIZES", help_behavior_hint="(default: all devices)")
-    ] = None
-    """Devices that carry the chains, e.g. data=2; their number divides the chains."""
+    mesh: Sizes = None
+    """Devices along data, which carry the chains; their number divides them. All devices when left out."""
     max_draws: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 5000)")] = None
     """Draws a chain after which sampling stops even if not converged."""
     r_hat: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="(default: 1.01)")] = None
@@ -60,7 +59,7 @@ class Infer:
 
     def run(self) -> None:
         console.start_jax(x64=self.double)
-        from galaxyjax.cli.sampling import sample_survey, show
+        from galaxyjax.cli.sampling import chain_devices, sample_survey, show
 
         analysis, given = self._configuration()
         names = ("chains", "max_draws", "r_hat", "ess", "seed")
@@ -68,7 +67,7 @@ class Infer:
         if self.double:
             changes["dtype"] = "float64"
         sampler = replace(given["SAMPLER"], **changes)
-        devices = None if self.mesh is None else chain_devices(self.mesh, sampler.chains)
+        devices = chain_devices(self.mesh, "infer", sampler.chains)
         survey = read_survey(self.survey or given["SURVEY"])
         console.note(f"{survey.name}: {survey.data.size} band powers")
         summary, paths = sample_survey(
@@ -101,18 +100,6 @@ class Infer:
             else:
                 given[name] = default
         return constant(module, "ANALYSIS", KiDS1000, file), given
-
-
-def chain_devices(mesh: str, chains: int) -> list:
-    """The devices of a mesh on whose "data" axis the chains lie. Raises ConfigError when they do not fit."""
-    from galaxyjax.mesh.topology import MeshShape, build_mesh
-
-    shape = MeshShape.parse(mesh)
-    if shape.devices != shape.data:
-        raise ConfigError(f"mesh {mesh}: chains lie along data alone; leave x, y and stage at 1")
-    if chains % shape.data:
-        raise ConfigError(f"mesh {mesh}: data={shape.data} does not divide {chains} chains; change --chains")
-    return build_mesh(shape).devices.ravel().tolist()
 
 
 def read_survey(name: str):

@@ -24,6 +24,10 @@ class Launch:
 
         galaxyjax train RECIPE --mesh data=2,x=2,y=2
 
+    The blocks of the network's trunk as a pipeline over two stages, each with its share of the batch:
+
+        galaxyjax train RECIPE --mesh stage=2,data=4
+
     This machine's CPU, two processes with four devices each:
 
         galaxyjax launch --processes 2 --devices 4 -- train RECIPE --mesh data=2,x=2,y=2

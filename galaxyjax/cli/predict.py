@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 import tyro
 
 from galaxyjax.cli import console
+from galaxyjax.cli.mesh import Sizes, mesh_of
 from galaxyjax.core.errors import ConfigError, unknown_name
 
 # Planck 2018 (A&A 641, A6), table 2, TT,TE,EE+lowE+lensing; HMcode2020's own choice of feedback.
@@ -51,6 +52,8 @@ class Predict:
     """Write all numbers to FILE.npz or FILE.csv."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """Draw the spectra to FILE.png, .pdf or .svg."""
+    mesh: Sizes = None
+    """Devices along data, over which the wavenumbers are divided; one device when left out."""
     json: bool = False
     """Print all numbers as JSON instead of a table."""
 
@@ -65,9 +68,11 @@ class Predict:
                 f"--plot {self.plot}: no figure format {self.plot.suffix!r}; use .png, .pdf or .svg"
             )
         console.start_jax()
+        mesh = mesh_of(self.mesh, "predict", ("data",), why="spectra: k lies along data", default="data=1")
         import numpy as np
 
         import galaxyjax
+        from galaxyjax.mesh.rows import over_data
 
         emulator = galaxyjax.load(self.name)
         theta = complete(emulator.contract, given)
@@ -75,7 +80,9 @@ class Predict:
         z = np.asarray(self.z)
         if z.size == 0:
             raise ConfigError("--z needs at least one redshift, e.g. --z 0 0.5")
-        power = np.asarray(emulator.predict(theta, k=k, z=z, output=self.output), float)
+        # Each wavenumber is a row of its own: (nk, nz).
+        predict = lambda k: emulator.predict(theta, k=k, z=z, output=self.output).T  # noqa: E731
+        power = np.asarray(over_data(predict, k, mesh).T, float)
         derived = {name: float(value) for name, value in emulator.derived(theta).items()}
         result = {"emulator": self.name, "output": self.output, "theta": theta, "derived": derived}
         unit = emulator.contract.output(self.output).unit

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 import tyro
 
 from galaxyjax.cli import console
+from galaxyjax.cli.mesh import Sizes
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Quickstart:
     """Use the mock survey whether or not the data are at hand."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Seed of the sampler."""
+    mesh: Sizes = None
+    """Devices along data, which carry the 4 chains: data=2 or data=4. All that divide them when left out."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -32,13 +35,15 @@ class Quickstart:
 
     def run(self) -> None:
         console.start_jax()
-        from galaxyjax.cli.sampling import sample_survey, show
+        from galaxyjax.cli.sampling import chain_devices, sample_survey, show
         from galaxyjax.infer.sample import Sampler
         from galaxyjax.infer.surveys.kids1000 import KiDS1000
 
+        sampler = Sampler(seed=self.seed)
+        devices = chain_devices(self.mesh, "quickstart", sampler.chains)
         survey, source = self._survey()
         (console.note if self.json else console.say)(source)
-        summary, paths = sample_survey(KiDS1000(), survey, self.out, Sampler(seed=self.seed), "matter_power")
+        summary, paths = sample_survey(KiDS1000(), survey, self.out, sampler, "matter_power", devices)
         if self.json:
             console.print_json({**summary, "files": paths})
             return

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from galaxyjax.cli import console
+from galaxyjax.cli.mesh import mesh_of, one_process
+from galaxyjax.core.errors import ConfigError
 
 SHOWN = (
     "S8",
@@ -22,6 +24,22 @@ SHOWN = (
     "w0",
     "wa",
 )
+
+
+def chain_devices(sizes: str | None, verb: str, chains: int) -> list | None:
+    """The devices along "data" of --mesh, on which the chains lie; None, all that divide them, without it.
+
+    Raises ConfigError when they do not divide the chains, and as `mesh_of`.
+    """
+    if sizes is None:
+        return one_process(verb)
+    mesh = mesh_of(sizes, verb, ("data",), why="chains lie along data")
+    if chains % mesh.size:
+        raise ConfigError(
+            f"{verb} --mesh {sizes}: {chains} chains do not divide over data={mesh.size}; "
+            f"give a multiple of {mesh.size}, or another mesh"
+        )
+    return mesh.devices.ravel().tolist()
 
 
 def sample_survey(

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from galaxyjax.cli import console
+from galaxyjax.cli.mesh import Sizes, mesh_of
 from galaxyjax.cli.recipe import constant, load_recipe, truth_folder
 from galaxyjax.core.errors import ConfigError
 
@@ -37,6 +38,8 @@ class Simulate:
         tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: truth/<name>, or mock_shear.npz)"),
     ] = None
     """Where the suites are written; for `mock`, the file."""
+    mesh: Sizes = None
+    """CAMB runs on processes (--workers), not on devices: anything but one device is refused."""
     json: bool = False
     """Print what was done as JSON."""
 
@@ -46,6 +49,8 @@ class Simulate:
         for name in ("runs", "workers"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"--{name} {getattr(self, name)}: give 1 or more")
+        if self.mesh is not None:
+            mesh_of(self.mesh, "simulate", (), why="CAMB runs on processes: --workers")
         if self.recipe == "mock":
             self._mock()
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +10,7 @@ from typing import Annotated, ClassVar
 import tyro
 
 from galaxyjax.cli import console
+from galaxyjax.cli.mesh import Sizes, mesh_of
 from galaxyjax.cli.recipe import constant, load_recipe, promise, truth_folder
 from galaxyjax.core.errors import ConfigError
 
@@ -35,12 +35,10 @@ class Train:
     """Where checkpoints go, from which a stopped training goes on."""
     runs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Train on the first N truth runs only."""
-    mesh: Annotated[
-        str | None, tyro.conf.arg(metavar="SIZES", help_behavior_hint="(default: all devices on data)")
-    ] = None
-    """Devices along each axis, e.g. data=2,x=2,y=2 (networks of fields; see galaxyjax launch --help)."""
+    mesh: Sizes = None
+    """Devices along data, x, y and stage (a pipeline); all on data when left out; see launch --help."""
     profile: bool = False
-    """Write a trace of a few steps beside the checkpoints, for TensorBoard or Perfetto (likewise)."""
+    """Write a trace of steps for TensorBoard or Perfetto beside the checkpoints (networks of fields)."""
     hang_after: Annotated[float, tyro.conf.arg(metavar="S")] = 1800.0
     """End a process in which nothing has happened for this many seconds; 0 for never (likewise)."""
     json: bool = False
@@ -56,10 +54,11 @@ class Train:
 
         if isinstance(getattr(recipe, "TRAINING", None), FieldTraining):
             return self._fields(recipe, folder, file)
-        if self.mesh is not None or self.profile:
-            raise ConfigError(f"{file}: --mesh and --profile are for networks of fields; leave them out")
-        if os.environ.get("GALAXYJAX_PROCESSES", "1") != "1":
-            raise ConfigError(f"{file}: only networks of fields train on several processes; use one")
+        if self.profile:
+            raise ConfigError(f"{file}: --profile is for networks of fields; leave it out")
+        mesh = mesh_of(
+            self.mesh, "train", ("data",), why="spectra: examples lie along data", default="data=1"
+        )
         import time
 
         import numpy as np
@@ -77,7 +76,7 @@ class Train:
         runs = read_suite(truth, self.runs)
         checkpoints = self.checkpoints or Path("runs") / folder.resolve().name
         began = time.monotonic()
-        weights, history = train(training, runs, checkpoints)
+        weights, history = train(training, runs, checkpoints, mesh)
         wall = time.monotonic() - began
         out = self.out or folder
         save(out, weights, contract)
@@ -97,9 +96,7 @@ class Train:
         console.say(f"next: galaxyjax validate {out}")
 
     def _fields(self, recipe: ModuleType, folder: Path, file: Path) -> None:
-        from galaxyjax.mesh.topology import build_mesh, start
-
-        start()  # before anything below touches a device
+        mesh = mesh_of(self.mesh, "train", ("data", "x", "y", "stage"), several=True)
         from galaxyjax.cli import train_field
 
         with train_field.leave_at_once_on_error():
@@ -109,7 +106,7 @@ class Train:
                 file,
                 self.out or folder,
                 self.checkpoints or Path("runs") / folder.resolve().name,
-                build_mesh(self.mesh),
+                mesh,
                 profile=self.profile,
                 patience=self.hang_after,
                 json=self.json,

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 import tyro
 
 from galaxyjax.cli import console
+from galaxyjax.cli.mesh import Sizes, mesh_of
 from galaxyjax.cli.recipe import constant, load_recipe, truth_folder
 from galaxyjax.core.errors import ConfigError
 
@@ -35,6 +36,8 @@ class Validate:
     """Look at the first N test runs only (with --out)."""
     gradients: Annotated[int, tyro.conf.arg(metavar="N")] = 4
     """Cosmologies at which gradients are checked with CAMB (a minute or two each); 0 for none."""
+    mesh: Sizes = None
+    """Devices along data, over which the cosmologies of each run are divided; one device when left out."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -49,6 +52,8 @@ class Validate:
             raise ConfigError(f"--gradients {self.gradients}: give 0 or more")
         folder, recipe = load_recipe(self.recipe)
         console.start_jax(x64=True)
+        why = "spectra: cosmologies lie along data"
+        mesh = mesh_of(self.mesh, "validate", ("data",), why=why, default="data=1")
         from galaxyjax.emulator.store import WEIGHTS_FILE, load
         from galaxyjax.report.validation import write_validation
         from galaxyjax.simulate.suite import PowerSuite, read_suite
@@ -64,7 +69,7 @@ class Validate:
         weights = emulator.contract.files[WEIGHTS_FILE]
         protocol.touch_test_set(out, emulator.contract.version, weights, f"{suite.identity()}:{len(runs)}")
         outputs = tuple(entry.name for entry in emulator.contract.outputs)
-        comparisons = spectra.compare_runs(emulator, runs, outputs)
+        comparisons = spectra.compare_runs(emulator, runs, outputs, mesh)
         checks = self._gradients(emulator, outputs)
         summaries = spectra.save(out, comparisons)
         slopes = gradients.save(out, checks) if checks else {}

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from scipy.interpolate import CubicSpline
 
 import galaxyjax
@@ -26,11 +28,13 @@ from galaxyjax.infer.chains import read_columns
 from galaxyjax.infer.run import read_run
 from galaxyjax.infer.shear import likelihood_of
 from galaxyjax.infer.summary import statistics
+from galaxyjax.mesh.rows import over_data
 from galaxyjax.simulate import boltzmann
 
 AUDIT = "audit.json"
 K_TABLE = (1e-4, 10.0, 600)  # h/Mpc; a spline in ln k between, 12 wavenumbers a wiggle
 EDGE = 0.02  # of an input's width
+AT_ONCE = 32  # draws on a device: each takes some megabytes
 
 
 def audit(
@@ -39,6 +43,7 @@ def audit(
     emulator: str | Path | Emulator | None = None,
     executor: Executor | None = None,
     truth=boltzmann.power,
+    mesh: Mesh | None = None,
 ) -> dict:
     """Audits a finished run and writes audit.json beside its chains.
 
@@ -47,6 +52,7 @@ def audit(
         emulator: as for `run`; None takes the name that the run wrote down.
         executor: where CAMB runs; a pool of processes by default (CAMB takes 1 to 3 s a sample).
         truth: (theta, z, k, outputs) -> output -> (nz, nk), picklable; CAMB by default.
+        mesh: the draws are divided over its axis "data"; None for one device.
 
     Returns:
         delta_chi2 (mean, std, largest absolute value), effective_samples and effective_fraction (Kish) of the
@@ -71,12 +77,13 @@ def audit(
     likelihood = likelihood_of(model, survey, analysis.fiducial(survey) if analysis.emulator_error else None)
     points = [{name: float(flat[name][i]) for name in prior.names} | prior.fixed for i in chosen]
 
-    stacked = {name: jnp.asarray([point[name] for point in points], float) for name in points[0]}
+    stacked = {name: np.asarray([point[name] for point in points], float) for name in points[0]}
     # S8 is turned into ln10A_s as the chain did it.
-    columns_in = jax.jit(jax.vmap(lambda v: model.theta(v, model.cosmology(v))))(stacked)
+    theta = jax.jit(jax.vmap(lambda v: model.theta(v, model.cosmology(v))))
+    columns_in = over_data(theta, stacked, mesh)
     thetas = [{name: float(column[i]) for name, column in columns_in.items()} for i in range(len(points))]
     spectra = _spectra(thetas, model.shear.z_nodes, analysis.output, executor, truth)
-    chi2 = _chi2_pairs(model, likelihood, stacked, spectra)
+    chi2 = _chi2_pairs(model, likelihood, stacked, spectra, mesh)
     report = _report(chi2, {name: flat[name] for name in columns if name != "lp"}, chosen)
     report |= {
         "samples": len(chosen),
@@ -115,20 +122,17 @@ def _spectra(thetas, z, output, executor, truth) -> list[np.ndarray]:
             pool.shutdown(cancel_futures=True)
 
 
-def _chi2_pairs(model, likelihood, points, spectra) -> np.ndarray:
+def _chi2_pairs(model, likelihood, points, spectra, mesh: Mesh | None = None) -> np.ndarray:
     """chi2 (n, 2) of samples with the emulator's spectrum and with the truth's, through the same
     projection.
     """
-    ours = jax.jit(lambda values: likelihood.chi2(model.vector(values)))
-    nodes = jax.jit(lambda values: model.shear.k_nodes(model.cosmology(values)))
     log_k = np.log(np.geomspace(*K_TABLE))
 
-    @jax.jit
     def true(values, table):
         cosmo = model.cosmology(values)
         return likelihood.chi2(model.shear.project(table, cosmo, model.shift(values), values["A_IA"]))
 
-    def chi2(values, spectrum):
+    def table(k, spectrum):
         splines = [CubicSpline(log_k, np.log(row)) for row in spectrum]
 
         def power(k, z):
@@ -137,11 +141,16 @@ def _chi2_pairs(model, likelihood, points, spectra) -> np.ndarray:
                 np.exp([spline(row) for spline, row in zip(splines, inside, strict=True)]), k.dtype
             )
 
-        k = nodes(values)
-        table = model.shear.extension.table(power, k, jnp.asarray(model.shear.z_nodes, k.dtype))
-        return float(ours(values)), float(true(values, table))
+        k = jnp.asarray(k)
+        return np.asarray(model.shear.extension.table(power, k, jnp.asarray(model.shear.z_nodes, k.dtype)))
 
-    return np.array([chi2({n: v[i] for n, v in points.items()}, s) for i, s in enumerate(spectra)])
+    by_row = lambda function: jax.jit(jax.vmap(function))  # noqa: E731
+    over = partial(over_data, mesh=mesh, most=AT_ONCE)
+    ours = over(by_row(lambda values: likelihood.chi2(model.vector(values))), points)
+    nodes = over(by_row(lambda values: model.shear.k_nodes(model.cosmology(values))), points)
+    tables = np.stack([table(k, spectrum) for k, spectrum in zip(nodes, spectra, strict=True)])
+    theirs = over(by_row(lambda row: true(*row)), (points, tables))
+    return np.stack([ours, theirs], axis=1).astype(float)
 
 
 def _report(chi2, columns: Mapping[str, np.ndarray], chosen) -> dict:

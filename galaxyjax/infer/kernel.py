@@ -8,6 +8,7 @@ devices.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import blackjax
@@ -16,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.adaptation.step_size import DualAveragingAdaptationState, dual_averaging_adaptation
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from galaxyjax.mesh.independent import independent
 
 CHAIN = PartitionSpec("chain")
 WHOLE = PartitionSpec()
@@ -114,17 +117,17 @@ def build_block(log_density: Callable, draws: int, acceptance: float, max_doubli
         state, columns = jax.lax.scan(step, state, first + jnp.arange(draws))
         return state, Draws(*columns)
 
-    def local(keys, state, inverse_mass, first, adapt):
+    def local(keys, state, inverse_mass, first, adapt, chain=chain):
         if len(keys) == 1:  # without vmap, `cond` stays a branch and nothing waits for another chain
             one = chain(keys[0], jax.tree.map(lambda leaf: leaf[0], state), inverse_mass, first, adapt)
             return jax.tree.map(lambda leaf: leaf[None], one)
         return jax.vmap(chain, (0, 0, None, None, None))(keys, state, inverse_mass, first, adapt)
 
-    # Each device runs its own `while` loops and never waits for another: chains exchange nothing inside a
-    # block. check_vma is off because BlackJAX's loop carries begin as constants, which the check refuses. It
-    # guards gradients of collectives, and there are none here.
+    if mesh.size == 1:  # nothing varies, and a chain traced twice would cost every start a second
+        return jax.jit(local)
+    # BlackJAX's loops begin with constants, which do not vary over devices as what they end with does. Each
+    # device runs its own loops and never waits for another: chains exchange nothing in a block.
+    apart = partial(local, chain=independent(chain, mesh.axis_names))
     return jax.jit(
-        jax.shard_map(
-            local, mesh=mesh, in_specs=(CHAIN, CHAIN, WHOLE, WHOLE, WHOLE), out_specs=CHAIN, check_vma=False
-        )
+        jax.shard_map(apart, mesh=mesh, in_specs=(CHAIN, CHAIN, WHOLE, WHOLE, WHOLE), out_specs=CHAIN)
     )

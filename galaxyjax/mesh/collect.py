@@ -91,24 +91,62 @@ def reduce_gradients(gradients, specs, axes: tuple[str, ...], residual: Residual
             2014, Karimireddy et al. 2019): errors do not accumulate, they arrive a step late.
 
     Returns:
-        (gradients, residual); gradients sharded over "data" where `specs` says so and the same on every
-        other axis of `axes`.
+        (gradients, residual); gradients sharded over "data" where `specs` says so, each stage's own where it
+        names "stage", and the same on every other axis of `axes`.
     """
     leaves, layouts = _pairs(gradients, specs)
-    groups = _Groups.of(leaves, layouts)
-    reduced, scattered = groups.pack(leaves)
+    out, left, at = list(leaves), [], Residual(0, 0)
+    for own, members in _by_owner(layouts):
+        groups = _Groups.of([leaves[i] for i in members], [layouts[i] for i in members])
+        flat = Residual(*groups.pack([leaves[i] for i in members]))
+        if residual is not None:
+            before, at = _sections(residual, at, flat)
+            flat, rest = _compress(flat, before)
+            left.append(rest)
+        others = tuple(a for a in axes if a not in own)
+        for i, part in zip(members, groups.unpack(*_summed(flat, others)), strict=True):
+            out[i] = part
     if residual is not None:
-        reduced, left = _compress(reduced, residual.reduced)
-        scattered, left_scattered = _compress(scattered, residual.scattered)
-        residual = Residual(left, left_scattered)
+        residual = Residual(*(_joined(parts) for parts in zip(*left, strict=True)))
+    return jax.tree.unflatten(jax.tree.structure(gradients), out), residual
+
+
+def _by_owner(layouts: list[P]) -> list[tuple[tuple[str, ...], list[int]]]:
+    """Axes other than "data" over which tensors are divided, and which tensors; one sum for each.
+
+    Tensors of a stage of a pipeline are that stage's own: others have other layers to add to them.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, spec in enumerate(layouts):
+        groups.setdefault(tuple(a for a in axes_of(spec) if a != DATA), []).append(i)
+    return sorted(groups.items())
+
+
+def _sections(residual: Residual, at: Residual, like: Residual) -> tuple[Residual, Residual]:
+    """The parts of a residual, from `at` on, that belong to the vectors of `like`; and where they end."""
+    sizes = [0 if leaf is None else leaf.shape[-1] for leaf in like]
+    parts = [
+        None if n == 0 else lax.slice_in_dim(whole, begin, begin + n, axis=-1)
+        for whole, begin, n in zip(residual, at, sizes, strict=True)
+    ]
+    return Residual(*parts), Residual(*(begin + n for begin, n in zip(at, sizes, strict=True)))
+
+
+def _joined(parts) -> jax.Array | None:
+    parts = [part for part in parts if part is not None]
+    return jnp.concatenate(parts, axis=-1) if parts else None
+
+
+def _summed(flat: Residual, axes: tuple[str, ...]) -> Residual:
+    """The sums over `axes` of what is reduced; of what is scattered, this device's row."""
+    reduced, scattered = flat
     if reduced is not None:
         reduced = lax.psum(reduced, axes).astype(jnp.float32)
     if scattered is not None:
         scattered = lax.psum_scatter(scattered, DATA, scatter_dimension=0, tiled=True)
         others = tuple(a for a in axes if a != DATA)
         scattered = (lax.psum(scattered, others) if others else scattered).astype(jnp.float32)
-    out = groups.unpack(reduced, scattered)
-    return jax.tree.unflatten(jax.tree.structure(gradients), out), residual
+    return Residual(reduced, scattered)
 
 
 def empty_residual(params, specs, mesh: Mesh) -> tuple[Residual, Residual]:
@@ -118,8 +156,11 @@ def empty_residual(params, specs, mesh: Mesh) -> tuple[Residual, Residual]:
     """
     leaves, layouts = _pairs(params, specs)
     sizes = {name: dict(mesh.shape)[name] for name in mesh.axis_names}
-    whole = sum(math.prod(a.shape) for a, s in zip(leaves, layouts, strict=True) if DATA not in axes_of(s))
-    rest = sum(math.prod(a.shape) for a, s in zip(leaves, layouts, strict=True) if DATA in axes_of(s))
+    whole = rest = 0
+    for leaf, spec in zip(leaves, layouts, strict=True):
+        names = axes_of(spec)
+        held = math.prod(leaf.shape) // math.prod(sizes[name] for name in names if name != DATA)
+        whole, rest = (whole, rest + held) if DATA in names else (whole + held, rest)
     lead, data = tuple(sizes.values()), sizes.get(DATA, 1)
     shapes = {"reduced": (whole,), "scattered": (data, rest // data)}
     kept = {name: shape for name, shape in shapes.items() if 0 not in shape}
@@ -168,13 +209,11 @@ class _Groups(NamedTuple):
         return out
 
 
-def _compress(gradient: jax.Array | None, residual: jax.Array | None):
+def _compress(gradient: Residual, residual: Residual) -> tuple[Residual, Residual]:
     """What is sent, bfloat16, and what that leaves out, float32."""
-    if gradient is None:
-        return None, None
-    wanted = gradient + residual
-    sent = wanted.astype(COMPRESSED)
-    return sent, wanted - sent.astype(jnp.float32)
+    wanted = jax.tree.map(jnp.add, gradient, residual)
+    sent = jax.tree.map(lambda a: a.astype(COMPRESSED), wanted)
+    return sent, jax.tree.map(lambda a, b: a - b.astype(jnp.float32), wanted, sent)
 
 
 def _dimension(spec: P) -> int:

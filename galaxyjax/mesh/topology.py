@@ -119,6 +119,16 @@ def start(
     return True
 
 
+def several() -> str:
+    """Return who started this as one of several processes, e.g. "Slurm, 4 processes"; "" for one alone."""
+    given = _integer(os.environ, "GALAXYJAX_PROCESSES")
+    if given is not None:
+        return f"GALAXYJAX_PROCESSES={given}" if given > 1 else ""
+    cluster = _cluster(os.environ, jax.config.jax_platforms or "tpu")
+    count = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}.get(cluster)
+    return f"{cluster}, {os.environ[count]} processes" if count else cluster
+
+
 def _given(environ: Mapping[str, str], coordinator, processes, process_id) -> dict:
     """The three values as JAX names them; arguments before environment."""
     count = _integer(environ, "GALAXYJAX_PROCESSES") if processes is None else processes
@@ -179,12 +189,12 @@ def build_mesh(shape: MeshShape | str | None = None, devices: Sequence | None = 
         shape = MeshShape(data=len(devices))
     elif isinstance(shape, str):
         shape = MeshShape.parse(shape)
-    several = len({device.process_index for device in devices}) > 1
-    if shape.devices > len(devices) or (several and shape.devices != len(devices)):
+    spread = len({device.process_index for device in devices}) > 1
+    if shape.devices > len(devices) or (spread and shape.devices != len(devices)):
         product = " x ".join(str(size) for size in shape.sizes().values() if size > 1) or "1"
         raise ConfigError(
             f"mesh {shape} takes {product} = {shape.devices} devices but there are {len(devices)}"
-            f"{' on several processes, which must all be used' if several else ''}; choose sizes whose "
+            f"{' on several processes, which must all be used' if spread else ''}; choose sizes whose "
             f"product is {len(devices)}"
         )
     names = ("data", "x", "y") if shape.stage == 1 else ("stage", "data", "x", "y")

@@ -80,6 +80,11 @@ class VNet:
         """What the sides of a field, and of each device's block, must be multiples of."""
         return 2 ** (len(self.widths) - 1)
 
+    @property
+    def stacked(self) -> str:
+        """The pattern of the parameters with a leading axis of layers, which a pipeline divides."""
+        return "^trunk/"
+
     def init(self, key: jax.Array) -> dict:
         """Return parameters, a nested dict of float32 arrays; those under "trunk" have a leading axis."""
         outer, trunk = jax.random.split(key)
@@ -119,7 +124,7 @@ class VNet:
         trunk, batch = None, ("data",)
         if stages > 1:
             count = microbatches or stages
-            self._check_pipeline(x.shape[0], count, stages, axis_size(mesh, "data"))
+            self.check_pipeline(x.shape[0], count, stages, axis_size(mesh, "data"))
             trunk, batch = partial(pipeline_block, microbatches=count), ("data", STAGE)
 
         def local(params, x, style):
@@ -229,7 +234,8 @@ class VNet:
         # No mesh is the mesh of one device.
         check_field(mesh or AbstractMesh((1, 1, 1), AXES), x.shape[1:4], x.shape[0], self.multiple)
 
-    def _check_pipeline(self, batch: int, microbatches: int, stages: int, data: int) -> None:
+    def check_pipeline(self, batch: int, microbatches: int, stages: int, data: int) -> None:
+        """Check that a pipeline fits; `batch` fields go through it at once. Raises ConfigError."""
         if self.blocks[-1] % stages or not self.blocks[-1] or microbatches % stages:
             raise ConfigError(
                 f"V-Net: a trunk of {self.blocks[-1]} blocks and {microbatches} microbatches must both be "

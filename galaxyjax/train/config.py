@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from galaxyjax.core.errors import ConfigError
+
+# Of a field that changes how a run is computed and not what: a checkpoint goes on whatever its value.
+HOW = {"identity": False}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class FieldFitConfig(FitConfig):
     fsdp: bool = False  # large tensors lie in shards over the mesh's data axis
     remat: bool = False  # recompute activations in the backward pass
     save_every: int = 500  # steps between checkpoints
+    # Into which the pipeline cuts the part of the batch of each "data"; 0 for as many as there are stages.
+    microbatches: int = field(default=0, metadata=HOW)
 
     def __post_init__(self):
         super().__post_init__()
@@ -51,6 +56,8 @@ class FieldFitConfig(FitConfig):
                 raise ConfigError(f"training: {name} = {getattr(self, name)} must be positive")
         if not 0 <= self.warmup < self.steps:
             raise ConfigError(f"training: warmup = {self.warmup} must lie in 0..{self.steps - 1} (steps - 1)")
+        if self.microbatches < 0:
+            raise ConfigError(f"training: microbatches = {self.microbatches} must not be negative")
         if self.clip < 0.0:
             raise ConfigError(f"training: clip = {self.clip} must not be negative; 0 switches clipping off")
         if self.compute not in (None, "float32", "bfloat16"):

@@ -6,17 +6,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import orbax.checkpoint as ocp
 from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.emulator.store import load
 from galaxyjax.mesh.checkpoint import Checkpoints
+from galaxyjax.mesh.pipeline import STAGE, pipeline_block
 from galaxyjax.mesh.specs import FSDP, REPLICATE, specs
 from galaxyjax.mesh.topology import BATCH, FIELD, SPATIAL, axis_size, check_field
 from galaxyjax.train import step as steps
@@ -25,6 +27,7 @@ from galaxyjax.train.identity import fingerprint
 from galaxyjax.train.metrics import Metrics, Trace
 from galaxyjax.train.optim import field_optimizer
 from galaxyjax.train.preempt import Preemption
+from galaxyjax.train.ranks import compile_ahead, meet
 from galaxyjax.train.state import TrainState
 from galaxyjax.train.watchdog import Watchdog
 
@@ -54,6 +57,16 @@ class FieldModel(Protocol):
 
     def flops(self, cells: tuple[int, int, int]) -> int:
         """Operations of a forward pass over one whole field."""
+
+
+@runtime_checkable
+class Pipelined(Protocol):
+    """A `FieldModel` with a trunk of equal layers; its `apply_block` has the argument `trunk`."""
+
+    stacked: str  # pattern of the parameters with a leading axis of layers
+
+    def check_pipeline(self, batch: int, microbatches: int, stages: int, data: int) -> None:
+        """Raises ConfigError when layers or batch do not divide."""
 
 
 class FieldSource(Protocol):
@@ -162,14 +175,12 @@ def train(
     """
     fit, folder = recipe.fit, Path(folder)
     check_field(mesh, recipe.cells, fit.batch, recipe.model.multiple)
-    if (stages := axis_size(mesh, "stage")) > 1:
-        raise ConfigError(
-            f"{label}: stage={stages} of the mesh, but this step has no pipeline; use data, x and y only"
-        )
-    optimizer, layout, loss = field_optimizer(fit), parameter_specs(recipe, mesh), block_loss(recipe)
+    check_stages(recipe, mesh)
+    optimizer, layout = field_optimizer(fit), parameter_specs(recipe, mesh)
+    loss, batches = block_loss(recipe, axis_size(mesh, STAGE)), batch_specs(mesh)
     state = template(recipe, mesh)
-    update = steps.make_step(loss, optimizer, mesh, layout, LAYOUT, fit)
-    measure, judge = steps.make_evaluate(loss, mesh, layout, LAYOUT)
+    update = steps.make_step(loss, optimizer, mesh, layout, batches, fit)
+    measure, judge = steps.make_evaluate(loss, mesh, layout, batches)
     residual = (
         steps.no_residual(steps.residual_template(state.params, mesh, layout)) if fit.compress else None
     )
@@ -247,10 +258,36 @@ def train(
     return Trained(state.best, history, losses, step, told, metrics.seconds, metrics.utilisation())
 
 
+def check_stages(recipe: FieldTraining, mesh: Mesh) -> None:
+    """Check that the mesh's stages have a pipeline to run. Raises ConfigError with the numbers."""
+    stages, fit = axis_size(mesh, STAGE), recipe.fit
+    if stages == 1:
+        return
+    if not isinstance(recipe.model, Pipelined):
+        raise ConfigError(
+            f"training: stage={stages} of the mesh, but a {type(recipe.model).__name__} has no trunk for a "
+            "pipeline; use data, x and y only"
+        )
+    at_once = fit.batch // fit.accumulate
+    recipe.model.check_pipeline(at_once, fit.microbatches or stages, stages, axis_size(mesh, "data"))
+
+
 def parameter_specs(recipe: FieldTraining, mesh: Mesh):
-    """Layout of the parameters on this mesh."""
-    params = jax.eval_shape(recipe.model.init, jax.random.key(0))
-    return specs(params, FSDP if recipe.fit.fsdp else REPLICATE, mesh)
+    """Layout of the parameters on this mesh: each stage of a pipeline has its layers."""
+    params, rules = (
+        jax.eval_shape(recipe.model.init, jax.random.key(0)),
+        FSDP if recipe.fit.fsdp else REPLICATE,
+    )
+    if axis_size(mesh, STAGE) > 1:
+        rules = replace(rules, paths=((recipe.model.stacked, ("layers",)),))
+    return specs(params, rules, mesh)
+
+
+def batch_specs(mesh: Mesh) -> FieldBatch:
+    """Layout of a batch in a step: `LAYOUT`, of which each stage takes its share."""
+    if axis_size(mesh, STAGE) == 1:
+        return LAYOUT
+    return FieldBatch(*(P(("data", STAGE), *spec[1:]) for spec in LAYOUT))
 
 
 def template(recipe: FieldTraining, mesh: Mesh) -> TrainState:
@@ -259,30 +296,20 @@ def template(recipe: FieldTraining, mesh: Mesh) -> TrainState:
     return steps.state_template(recipe.model.init, field_optimizer(recipe.fit), mesh, layout)
 
 
-def compile_ahead(update, measure, arguments) -> None:
-    """Compile before anybody runs: a rank that compiles longer would leave the others alone in a collective.
+def block_loss(recipe: FieldTraining, stages: int = 1) -> Callable:
+    """(params, block of a `FieldBatch`) -> loss (), inside `shard_map`; weights and loss are float32.
 
-    Gloo gives up after 30 s without all of them.
+    stages: of the mesh; with more than one the trunk is a pipeline over them.
     """
-    state, _, batch = arguments
-    update.lower(*arguments).compile()
-    measure.lower(state.average, batch).compile()
-
-
-def meet(name: str, patience: float) -> None:
-    """Wait for all processes, through the coordinator and not through a collective."""
-    seconds = patience or 24 * 3600.0
-    ocp.multihost.get_barrier_sync_fn()(key=f"galaxyjax {name}", timeout_ms=int(1000 * seconds))
-
-
-def block_loss(recipe: FieldTraining) -> Callable:
-    """(params, block of a `FieldBatch`) -> loss (), inside `shard_map`; weights and loss are float32."""
     model, fit = recipe.model, recipe.fit
     # How it is computed is the training's affair; the emulator keeps the model as the recipe has it.
     model = replace(model, dtype=fit.compute or model.dtype, remat=fit.remat or model.remat)
+    apply = model.apply_block
+    if stages > 1:
+        apply = partial(apply, trunk=partial(pipeline_block, microbatches=fit.microbatches or stages))
 
     def loss(params, batch: FieldBatch) -> jax.Array:
-        prediction = model.apply_block(params, batch.field, batch.style, SPATIAL)
+        prediction = apply(params, batch.field, batch.style, SPATIAL)
         return recipe.loss(prediction.astype(jnp.float32), batch, SPATIAL)
 
     return loss

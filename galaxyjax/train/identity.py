@@ -16,7 +16,8 @@ from galaxyjax.core.errors import ConfigError
 def fingerprint(thing: Any) -> str:
     """SHA-256 of a tree of dataclasses, mappings, sequences, arrays, numbers and text: 64 hexadecimal digits.
 
-    Two dataclasses with the same fields but other names differ, so that swapping a loss is seen.
+    Two dataclasses with the same fields but other names differ, so that swapping a loss is seen. Fields with
+    the metadata {"identity": False} do not count.
 
     Raises ConfigError for anything else: a function's name does not say what it does.
     """
@@ -25,7 +26,8 @@ def fingerprint(thing: Any) -> str:
 
 def _plain(thing: Any) -> Any:
     if is_dataclass(thing) and not isinstance(thing, type):
-        content = {field.name: _plain(getattr(thing, field.name)) for field in fields(thing)}
+        counted = [field.name for field in fields(thing) if field.metadata.get("identity", True)]
+        content = {name: _plain(getattr(thing, name)) for name in counted}
         return {"class": type(thing).__qualname__, "fields": content}
     if isinstance(thing, Mapping):
         return {str(key): _plain(value) for key, value in thing.items()}

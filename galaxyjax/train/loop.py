@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import optax
 import orbax.checkpoint as ocp
+from jax.sharding import Mesh, NamedSharding
 
 from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.core.files import read_json, write_json
 from galaxyjax.core.progress import Progress
+from galaxyjax.mesh.topology import BATCH, REPLICATED, axis_size, build_mesh
 from galaxyjax.train.config import FitConfig
 from galaxyjax.train.optim import optimizer as make_optimizer
 from galaxyjax.train.state import TrainState, create, judged, updated
@@ -39,6 +42,7 @@ def fit(
     folder: str | Path,
     identity: str,
     label: str = "training",
+    mesh: Mesh | None = None,
 ):
     """Least squares of ``apply(params, features)`` to targets; returns the best average, and history.
 
@@ -47,16 +51,23 @@ def fit(
         data, held_out: training and validation examples, split by simulation.
         folder: of the checkpoints; a run with the same identity goes on from the last one, bit for bit.
         identity: hash of recipe and data; another one in the folder is refused.
+        mesh: the examples of a step are divided over its axis "data"; None for one device. The result depends
+            on it only through the order of sums.
 
     Raises:
-        ConfigError: the folder holds another training run.
+        ConfigError: the folder holds another training run, or the batch does not divide over the mesh.
         DataError: the loss is not finite.
     """
     optimizer = make_optimizer(config)
-    state = create(params, optimizer)
+    mesh = build_mesh("data=1", jax.local_devices()) if mesh is None else mesh
+    parts = axis_size(mesh, "data")
+    if config.batch % parts:
+        raise ConfigError(f"{label}: a batch of {config.batch} examples does not divide over data={parts}")
+    whole = NamedSharding(mesh, REPLICATED)
+    state, data, held_out = jax.device_put((create(params, optimizer), data, held_out), whole)
     folder = Path(folder).absolute()
     _claim(folder, identity)
-    chunk, evaluate = _compiled(apply, optimizer, config)
+    chunk, evaluate = _compiled(apply, optimizer, config, mesh)
     # Orbax warns when it is not told where arrays live: on this process's first device.
     options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
     with ocp.CheckpointManager(folder / "checkpoints", options=options) as checkpoints:
@@ -77,12 +88,13 @@ def fit(
         if checkpoints.latest_step() != int(state.step):
             _save(checkpoints, state, folder, history)
         checkpoints.wait_until_finished()
-    return state.best, history
+    return jax.tree.map(jnp.asarray, jax.device_get(state.best)), history
 
 
-def _compiled(apply: Callable, optimizer: optax.GradientTransformation, config: FitConfig):
+def _compiled(apply: Callable, optimizer: optax.GradientTransformation, config: FitConfig, mesh: Mesh):
     """One jitted call for `evaluate_every` steps, one for validation."""
     key = jax.random.key(config.seed)
+    whole, divided = NamedSharding(mesh, REPLICATED), NamedSharding(mesh, BATCH)
 
     def loss(params, batch: Data):
         error = apply(params, batch.features) - batch.targets
@@ -93,15 +105,16 @@ def _compiled(apply: Callable, optimizer: optax.GradientTransformation, config: 
         index = jax.random.randint(
             jax.random.fold_in(key, state.step), (config.batch,), 0, data.weight.shape[0]
         )
+        index = jax.lax.with_sharding_constraint(index, divided)
         value, gradient = jax.value_and_grad(loss)(state.params, jax.tree.map(lambda a: a[index], data))
         return updated(state, gradient, optimizer, config.ema), value
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=whole)
     def chunk(state: TrainState, data: Data):
         state, values = jax.lax.scan(lambda s, _: step(s, data), state, length=config.evaluate_every)
         return state, values.mean()
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=whole)
     def evaluate(state: TrainState, held_out: Data):
         return judged(state, loss(state.average, held_out))
 

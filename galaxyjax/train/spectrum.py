@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from galaxyjax.core.errors import DataError
 from galaxyjax.models.spectrum import Spectrum
@@ -48,14 +49,17 @@ class SpectrumTraining:
         return digest.hexdigest()
 
 
-def train(recipe: SpectrumTraining, runs: list[Run], folder: str | Path) -> tuple[dict, dict[str, list]]:
+def train(
+    recipe: SpectrumTraining, runs: list[Run], folder: str | Path, mesh: Mesh | None = None
+) -> tuple[dict, dict[str, list]]:
     """Weights of `recipe.model` and the history of every fit: name -> [(step, loss, best validation loss)].
 
     Losses are mean squares of ln P summed over components, divided by the number of knots: their root is the
     error of ln P at a typical wavenumber. Checkpoints go to `folder`; a killed run resumes exactly.
+    The examples of a step are divided over the mesh's axis "data"; no mesh is one device.
 
     Raises:
-        DataError: fewer runs than one validation fold.
+        DataError: fewer runs than one validation fold. ConfigError: a batch does not divide over the mesh.
     """
     if len(runs) < 2 * recipe.held_out_every:
         raise DataError(
@@ -92,6 +96,7 @@ def train(recipe: SpectrumTraining, runs: list[Run], folder: str | Path) -> tupl
             folder / part,
             identity,
             label=part,
+            mesh=mesh,
         )
 
     def expand(name: str, curves):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
@@ -12,6 +13,7 @@ from galaxyjax.core.errors import DataError
 from galaxyjax.core.files import write_json, write_npz
 from galaxyjax.core.progress import track
 from galaxyjax.emulator.emulator import Emulator
+from galaxyjax.mesh.rows import over_data
 from galaxyjax.simulate.suite import Run
 
 CORE = (0.4, 1.2)  # sigma_8
@@ -145,11 +147,13 @@ def compare(
     truth: ArrayLike,
     output: str,
     sigma_8: ArrayLike | None = None,
+    mesh: Mesh | None = None,
 ) -> Comparison:
     """Return the Comparison of one output with truth (n, nz, nk): theta name -> (n,), z (nz,), k (nk,) h/Mpc.
 
-    sigma_8 (n,) of the truth decides what is core; the emulator's own if left out. Raises DataError for truth
-    that is not finite and positive or does not fit, DomainError for truth outside the contract.
+    sigma_8 (n,) of the truth decides what is core; the emulator's own if left out. mesh: cosmologies are
+    divided over its axis "data"; None for one device. Raises DataError for truth that is not finite and
+    positive or does not fit, DomainError for truth outside the contract.
     """
     truth, z, k = np.asarray(truth, np.float64), np.atleast_1d(z), np.atleast_1d(k)
     theta = {name: np.atleast_1d(np.asarray(value, np.float64)) for name, value in theta.items()}
@@ -167,13 +171,19 @@ def compare(
             "sigma_8"
         ]
     padded = np.concatenate([k, np.full(-len(k) % PAD, k[-1])])
-    found = np.asarray(emulator.predict(theta, k=padded, z=z, output=output), np.float64)[..., : len(k)]
+    predict = lambda theta: emulator.predict(theta, k=padded, z=z, output=output)  # noqa: E731
+    found = np.asarray(over_data(predict, theta, mesh), np.float64)[..., : len(k)]
     sigma_8 = np.broadcast_to(np.asarray(sigma_8, np.float64), count)
     return Comparison(output, (Block(theta, sigma_8, z, k, (found / truth - 1.0).astype(np.float32)),))
 
 
-def compare_runs(emulator: Emulator, runs: Iterable[Run], outputs: Iterable[str]) -> dict[str, Comparison]:
-    """Return output -> Comparison over every draw of every run of a suite, at the truth's own wavenumbers."""
+def compare_runs(
+    emulator: Emulator, runs: Iterable[Run], outputs: Iterable[str], mesh: Mesh | None = None
+) -> dict[str, Comparison]:
+    """Return output -> Comparison over every draw of every run of a suite, at the truth's own wavenumbers.
+
+    mesh: the draws of a run are divided over its axis "data"; None for one device.
+    """
     outputs, found = tuple(outputs), {}
     for run in track(list(runs), "comparing"):
         theta, sigma_8, z, k, spectra = truth_of(run)
@@ -183,7 +193,7 @@ def compare_runs(emulator: Emulator, runs: Iterable[Run], outputs: Iterable[str]
             if output not in spectra:
                 raise DataError(f"these runs have no {output}: they were simulated without baryons")
             truth = spectra[output][:, z_keep][:, :, k_keep]
-            one = compare(emulator, theta, z[z_keep], k[k_keep], truth, output, sigma_8)
+            one = compare(emulator, theta, z[z_keep], k[k_keep], truth, output, sigma_8, mesh)
             found[output] = found[output] + one if output in found else one
     return found
 

@@ -5,17 +5,20 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
 from galaxyjax.core.errors import ConfigError, DataError, FileError
+from galaxyjax.infer import kernel
 from galaxyjax.infer import sample as module
 from galaxyjax.infer.diagnostics import convergence
 from galaxyjax.infer.posterior import Posterior
 from galaxyjax.infer.priors import CorrelatedNormal, Normal, Prior, Uniform
 from galaxyjax.infer.sample import Sampler, sample
+from galaxyjax.mesh.budget import collectives
 
 RNG = np.random.default_rng(11)
 DIMENSION = 5
@@ -224,6 +227,21 @@ def test_chains_laid_over_4_and_8_devices_are_those_of_one():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split()[-1] == "equal"
+
+
+def test_devices_send_each_other_nothing_in_a_block():
+    """Also no flag by which a loop would wait for the slowest chain; with the check of varying axes on."""
+    mesh = kernel.chain_mesh(8, jax.devices()[:4])
+    keys = kernel.place(mesh, jax.random.split(jax.random.key(0), 8))
+    zero = np.zeros((8, DIMENSION), np.float32)
+    state = kernel.place(mesh, kernel.start_state(zero, zero[:, 0], zero, 0.5))
+    whole = kernel.place(
+        mesh, (np.eye(DIMENSION, dtype=np.float32), np.int32(0), np.bool_(True)), kernel.WHOLE
+    )
+    block = kernel.build_block(linear().log_density, 5, 0.8, 6, mesh)
+    compiled = block.lower(keys, state, *whole).compile()
+    assert mesh.size == 4 and "while" in compiled.as_text()
+    assert collectives(compiled) == []
 
 
 def test_a_posterior_without_support_is_refused():

@@ -4,6 +4,7 @@ Each compilation has a process of its own: libtpu takes over a process's TPU set
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -25,12 +26,23 @@ from galaxyjax.train.config import FieldFitConfig
 from galaxyjax.train.field import LAYOUT, FieldBatch, FieldTraining, block_loss
 from galaxyjax.train.optim import field_optimizer
 
+
+def kept(model, shape, params):
+    # Bytes that one device's forward pass hands to the backward pass; z fills rows of 128 lanes.
+    x = array(*shape)
+    style = array(1, model.style)
+    loss = lambda p, x, s: jnp.mean(jnp.square(model.apply_block(p, x, s, ()) - x))
+    handed = jax.eval_shape(lambda p, x, s: jax.vjp(lambda p: loss(p, x, s), p)[1], params, x, style)
+    rows = lambda a: a.size // a.shape[3] * -(-a.shape[3] // 128) * 128 if a.ndim == 5 else a.size
+    return sum(rows(leaf) * leaf.dtype.itemsize for leaf in jax.tree.leaves(handed))
+
+
+array = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
 topology, shape, cells, options, whole_step = json.loads(sys.argv[1])
 mesh, model = aot.topology_mesh(topology, shape), VNet(**options)
 sizes = dict(mesh.shape)
 batch = sizes["data"]
 params = jax.eval_shape(model.init, jax.random.key(0))
-array = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
 field = aot.placed(array(batch, cells, cells, cells, model.inputs), mesh, FIELD)
 style = aot.placed(array(batch, model.style), mesh, BATCH)
 if whole_step:
@@ -57,6 +69,7 @@ print("RESULT", json.dumps({
     "exact": all(c.exact for c in found),
     "parameters": 4 * sum(leaf.size for leaf in jax.tree.leaves(params)),
     "temporary": budget.temp_bytes(compiled),
+    "kept": kept(model, (1, *block, model.inputs), params),
 }))
 """
 
@@ -88,7 +101,7 @@ def test_a_gradient_for_eight_chips_sends_halos_and_one_sum():
 
 @pytest.mark.slow
 def test_a_training_step_of_1024_cells_a_side_for_512_chips():
-    """A v5p has 95 GB; a block is 128 x 16 x 1024 cells."""
+    """A block is 128 x 16 x 1024 cells; a v5p has 95 GB."""
     options = {"widths": [16, 32], "blocks": [1, 1], "dtype": "bfloat16"}
     found = compiled("v5p:8x8x8", "x=8,y=64", 1024, options, whole_step=True, timeout=3600)
     print(found)
@@ -96,8 +109,19 @@ def test_a_training_step_of_1024_cells_a_side_for_512_chips():
     assert found["gathers"] == []
     assert found["permuted"] == found["asked"]
     assert found["reduced"] <= 1.01 * found["parameters"]
-    # Measured with libtpu 0.0.52: 4.92e9 bytes. Five per cent are left for other versions of the compiler.
-    assert found["temporary"] <= 5.17e9
+    assert found["temporary"] <= found["kept"] + relaid((128, 16, 1024))
+
+
+def relaid(block):
+    """Bytes of the two operands of one weight gradient while the compiler lays them out anew, bfloat16.
+
+    It puts channels along the 128 lanes, of which 16 or 32 channels fill a part: once with the batch of one
+    in pairs of rows, once without. One operand has the halo of a cell. With what the forward pass keeps this
+    is all; libtpu 0.0.52 uses 83% of the sum here, and 91, 92 and 91% with blocks of 128 x 64 x 256 cells, a
+    second block a level, and 32 channels on one level.
+    """
+    cells = math.prod(block) + math.prod(n + 2 for n in block)
+    return (2 + 1) * 128 * 2 * cells
 
 
 def test_a_topology_that_libtpu_does_not_know_is_named(monkeypatch):

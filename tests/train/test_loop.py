@@ -1,6 +1,8 @@
 """Training: it learns, it resumes bit for bit, it refuses what is not its own, it stops early."""
 
+import shutil
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from galaxyjax.core.errors import ConfigError, DataError
+from galaxyjax.mesh.topology import build_mesh
 from galaxyjax.nn.functional import functional
 from galaxyjax.nn.mlp import MLP
 from galaxyjax.train import loop
@@ -35,6 +38,26 @@ def test_it_learns_and_validation_sees_the_average(problem, tmp_path):
     assert last < 1e-3 < first
     error = apply(best, held_out.features) - held_out.targets
     np.testing.assert_allclose(jnp.mean(jnp.sum(error**2, -1)), last, rtol=1e-3)
+
+
+def test_examples_over_a_mesh_teach_the_same_and_go_on_elsewhere(problem, tmp_path):
+    """The first steps agree to rounding; a run of four devices is taken up by one and by eight."""
+    apply, params, data, held_out = problem
+    short = replace(CONFIG, steps=40)
+    plain, _ = loop.fit(apply, params, data, held_out, short, tmp_path / "one", "a")
+    for shape in ("data=4", "data=2,x=2,y=2"):
+        mesh = build_mesh(shape)
+        found, _ = loop.fit(apply, params, data, held_out, short, tmp_path / shape, "a", mesh=mesh)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), found, plain)
+    for shape in ("data=1", "data=8"):
+        shutil.copytree(tmp_path / "data=4", tmp_path / f"on {shape}")
+        longer = replace(CONFIG, steps=60)
+        arguments = (apply, params, data, held_out, longer, tmp_path / f"on {shape}", "a")
+        found, history = loop.fit(*arguments, mesh=build_mesh(shape))
+        assert [row[0] for row in history] == [20, 40, 60]
+    with pytest.raises(ConfigError, match="batch of 63 examples does not divide over data=4"):
+        config = replace(CONFIG, batch=63)
+        loop.fit(apply, params, data, held_out, config, tmp_path / "b", "a", mesh=build_mesh("data=4"))
 
 
 def test_a_killed_run_goes_on_bit_for_bit(problem, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from toy_emulator import NAMES, closed_form
 
 from galaxyjax.core.errors import DataError, DomainError
 from galaxyjax.core.files import read_npz
+from galaxyjax.mesh.topology import build_mesh
 from galaxyjax.simulate.suite import Run
 from galaxyjax.validate.spectra import compare, compare_runs, save, truth_of
 
@@ -156,6 +157,17 @@ def test_a_run_of_the_suite_becomes_spectra_of_its_draws(toy):
     for comparison in found.values():
         summary = comparison.summary()
         assert summary["whole"]["max"] < 3e-5 and summary["whole"]["cosmologies"] == 6
+
+
+@pytest.mark.parametrize("shape", ["data=1", "data=2", "data=4,x=2"])
+def test_cosmologies_over_a_mesh_are_compared_as_on_one_device(toy, shape):
+    """Three draws, which divide over none of them."""
+    runs, outputs = [a_run(toy)], ["linear", "baryon_suppression"]
+    found, plain = compare_runs(toy, runs, outputs, build_mesh(shape)), compare_runs(toy, runs, outputs)
+    for output in outputs:
+        (one,), (other,) = found[output].blocks, plain[output].blocks
+        np.testing.assert_allclose(one.ratio, other.ratio, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(one.theta["n_s"], other.theta["n_s"])
 
 
 def test_runs_without_baryons_give_what_they_have(toy):
