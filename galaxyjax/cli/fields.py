@@ -35,7 +35,7 @@ def simulate(recipe, folder: Path, out: Path, parts, runs: int | None, mesh, jso
 
 def predict(
     emulator,
-    given: Mapping[str, float],
+    theta: Mapping[str, float],
     cells: int,
     seed: int,
     z,
@@ -48,7 +48,6 @@ def predict(
     import jax
     import numpy as np
 
-    from galaxyjax.cli.predict import complete
     from galaxyjax.core.eisenstein_hu import linear_power
     from galaxyjax.core.progress import Progress
     from galaxyjax.fields.gaussian import linear_density, white_noise
@@ -59,7 +58,7 @@ def predict(
         raise ConfigError(f"--z {' '.join(map(str, z))}: a field has one redshift; give one")
     if out is not None and out.suffix not in (".h5", ".hdf5", ".npz"):
         raise ConfigError(f"--out {out}: no format {out.suffix!r} for a field; use .h5 or .npz")
-    theta, box_size = complete(emulator.contract, given), cells * emulator.spacing
+    box_size = cells * emulator.spacing
     if cells < 1:
         raise ConfigError(f"--cells {cells}: give a positive multiple of {emulator.model.multiple}")
     noise = white_noise(jax.random.key(seed), cells, mesh)

@@ -26,9 +26,10 @@ FIDUCIAL = {
 
 @dataclass(frozen=True)
 class Predict:
-    """Matter power spectra at one cosmology, in (Mpc/h)^3, as a table, a file or a figure.
+    """Matter power spectra at one cosmology, in (Mpc/h)^3, or a matter field: a table, a file or a figure.
 
-    Parameters left out take Planck 2018 values, or the emulator's own defaults.
+    Parameters left out take Planck 2018 values, the emulator's own defaults, or the middle of its domain. A
+    field (`predict nbody_field`) takes --cells and --seed, and is written to FILE.h5 or FILE.npz.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EMULATOR")] = "matter_power"
@@ -47,13 +48,17 @@ class Predict:
     ] = ()
     """Wavenumbers in h/Mpc."""
     output: Annotated[str, tyro.conf.arg(metavar="OUTPUT")] = "nonlinear"
-    """Which output; `galaxyjax shelf` lists them."""
+    """Which output; `galaxyjax shelf` lists them (spectra only)."""
+    cells: Annotated[int, tyro.conf.arg(metavar="N")] = 64
+    """Particles a side (fields only); the box is that many times the emulator's spacing."""
+    seed: Annotated[int, tyro.conf.arg(metavar="SEED")] = 0
+    """Of the white noise (fields only)."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
-    """Write all numbers to FILE.npz or FILE.csv."""
+    """Write all numbers to FILE.npz or FILE.csv; a field to FILE.h5 or FILE.npz."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """Draw the spectra to FILE.png, .pdf or .svg."""
     mesh: Sizes = None
-    """Devices along data, over which the wavenumbers are divided; one device when left out."""
+    """Devices along data (spectra: the wavenumbers) or x and y (fields); one device when left out."""
     json: bool = False
     """Print all numbers as JSON instead of a table."""
 
@@ -61,6 +66,8 @@ class Predict:
 
     def run(self) -> None:
         given = settings([word for words in self.set for word in words])
+        if _family(self.name) == "displacement":
+            return self._field(given)
         if self.out is not None and self.out.suffix not in (".npz", ".csv"):
             raise ConfigError(f"--out {self.out}: no table format {self.out.suffix!r}; use .npz or .csv")
         if self.plot is not None and self.plot.suffix not in (".png", ".pdf", ".svg"):
@@ -99,6 +106,25 @@ class Predict:
         for path in (self.out, self.plot):
             if path is not None:
                 console.say(f"wrote {path}")
+
+    def _field(self, given: dict[str, float]) -> None:
+        if self.k:
+            raise ConfigError("--k: a field has the wavenumbers of its box; choose --cells")
+        console.start_jax()
+        mesh = mesh_of(self.mesh, "predict", ("x", "y"), why="a field lies along x and y", default="x=1")
+        import galaxyjax
+        from galaxyjax.cli.fields import predict
+
+        emulator = galaxyjax.load(self.name)
+        options = (self.cells, self.seed, self.z, self.out, self.plot, mesh, self.json)
+        predict(emulator, complete(emulator.contract, given), *options)
+
+
+def _family(name: str) -> str:
+    from galaxyjax.emulator.contract import read_contract
+    from galaxyjax.emulator.shelf import find
+
+    return read_contract(find(name)).family
 
 
 def settings(words) -> dict[str, float]:

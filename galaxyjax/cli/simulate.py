@@ -22,7 +22,7 @@ class Simulate:
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
-    """An emulator's folder, e.g. emulators/matter_power; or the word `mock`."""
+    """An emulator's folder, e.g. emulators/matter_power; or the words `mock` and `field` (nbody_field's)."""
     part: Literal["both", "truth", "test"] = "both"
     """Which suite: what the emulator learns from (truth), what judges it (test), or both."""
     runs: Annotated[
@@ -39,7 +39,7 @@ class Simulate:
     ] = None
     """Where the suites are written; for `mock`, the file."""
     mesh: Sizes = None
-    """CAMB runs on processes (--workers), not on devices: anything but one device is refused."""
+    """Devices along x and y for suites of fields. CAMB runs on processes (--workers), not on devices."""
     json: bool = False
     """Print what was done as JSON."""
 
@@ -49,12 +49,16 @@ class Simulate:
         for name in ("runs", "workers"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"--{name} {getattr(self, name)}: give 1 or more")
-        if self.mesh is not None:
-            mesh_of(self.mesh, "simulate", (), why="CAMB runs on processes: --workers")
         if self.recipe == "mock":
+            self._without_mesh()
             self._mock()
             return
-        folder, recipe = load_recipe(self.recipe)
+        folder, recipe = load_recipe("nbody_field" if self.recipe == "field" else self.recipe)
+        from galaxyjax.simulate.fields import FieldSuite
+
+        if isinstance(getattr(recipe, "TRUTH", None), FieldSuite):
+            return self._fields(folder, recipe)
+        self._without_mesh()
         from galaxyjax.cli.pool import worker_pool
         from galaxyjax.simulate.suite import PowerSuite, simulate
 
@@ -76,6 +80,20 @@ class Simulate:
                 f"{part}: {what['runs']} runs in {what['folder']}, {what['made_now']} of them made now"
             )
         console.say(f"next: galaxyjax train {folder}" + (f" --truth {out}" if self.out else ""))
+
+    def _without_mesh(self) -> None:
+        if self.mesh is not None:
+            mesh_of(self.mesh, "simulate", (), why="CAMB runs on processes: --workers")
+
+    def _fields(self, folder: Path, recipe) -> None:
+        if self.workers is not None:
+            raise ConfigError(f"--workers {self.workers}: fields run on devices; give --mesh x=N,y=M instead")
+        console.start_jax()
+        mesh = mesh_of(self.mesh, "simulate", ("x", "y"), why="a box lies along x and y", default="x=1")
+        from galaxyjax.cli.fields import simulate
+
+        parts = ("truth", "test") if self.part == "both" else (self.part,)
+        simulate(recipe, folder, truth_folder(self.out, folder), parts, self.runs, mesh, self.json)
 
     def _mock(self) -> None:
         for name in ("runs", "workers"):

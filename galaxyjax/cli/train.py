@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, ClassVar
@@ -99,9 +99,14 @@ class Train:
         mesh = mesh_of(self.mesh, "train", ("data", "x", "y", "stage"), several=True)
         from galaxyjax.cli import train_field
 
+        training = recipe.TRAINING
+        if hasattr(training.source, "at"):  # a suite of runs, wherever they lie
+            training = replace(
+                training, source=training.source.at(truth_folder(self.truth, folder) / "truth")
+            )
         with train_field.leave_at_once_on_error():
             train_field.run(
-                recipe.TRAINING,
+                training,
                 recipe,
                 file,
                 self.out or folder,

@@ -35,9 +35,9 @@ class Validate:
     runs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Look at the first N test runs only (with --out)."""
     gradients: Annotated[int, tyro.conf.arg(metavar="N")] = 4
-    """Cosmologies at which gradients are checked with CAMB (a minute or two each); 0 for none."""
+    """Cosmologies at which gradients are checked with the truth's code (minutes each); 0 for none."""
     mesh: Sizes = None
-    """Devices along data, over which the cosmologies of each run are divided; one device when left out."""
+    """Devices along data (spectra: cosmologies) or x and y (fields); one device when left out."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -51,6 +51,10 @@ class Validate:
         if self.gradients < 0:
             raise ConfigError(f"--gradients {self.gradients}: give 0 or more")
         folder, recipe = load_recipe(self.recipe)
+        from galaxyjax.simulate.fields import FieldSuite
+
+        if isinstance(getattr(recipe, "TEST", None), FieldSuite):
+            return self._fields(folder, recipe)
         console.start_jax(x64=True)
         why = "spectra: cosmologies lie along data"
         mesh = mesh_of(self.mesh, "validate", ("data",), why=why, default="data=1")
@@ -83,6 +87,15 @@ class Validate:
         console.say(
             f"wrote {page}" + ("" if self.out else f", {folder / 'contract.json'}, {folder / 'card.md'}")
         )
+
+    def _fields(self, folder: Path, recipe) -> None:
+        console.start_jax()
+        mesh = mesh_of(self.mesh, "validate", ("x", "y"), why="a field lies along x and y", default="x=1")
+        from galaxyjax.cli.fields import validate
+        from galaxyjax.emulator.store import load
+
+        truth, slopes = truth_folder(self.truth, folder), self.gradients
+        validate(load(folder), recipe, folder, truth, self.out, self.runs, slopes, mesh, self.json)
 
     def _gradients(self, emulator, outputs) -> list:
         import numpy as np

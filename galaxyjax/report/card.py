@@ -179,15 +179,16 @@ def _fields(fields: Mapping) -> list[str]:
     names = list(fields[models[0]]) if models else []
     rows = [(f"`{name}`", *(f"{fields[model][name]:.2g}" for model in models)) for name in names]
     parts = [
-        "Fields at z = 0 beside simpler models on the same lattice, from the same white noise: `power_to_K` is "
-        "the largest abs(P / P_truth - 1) of the mean over runs to k = K h/Mpc (`_each`: of 95% of the runs), "
+        "Fields at z = 0 beside simpler models on the same lattice, from the same white noise: `power_to_K` "
+        "is the largest abs(P / P_truth - 1) of the mean over runs to k = K h/Mpc (`_each`: of 95% of runs), "
         "`missing` is 1 - r^2 of density; velocity and momentum likewise.",
         table(("", *models), rows),
     ]
     if "slope_error" in fields:
         parts.append(
-            "d ln P / d Omega_m by differentiation, against finite differences of the simulator at fixed sigma_8 "
-            f"and white noise: {per_cent(fields['slope_error'])} of the largest slope, 0.1 <= k <= 0.8 h/Mpc."
+            "d ln P / d Omega_m by differentiation, against finite differences of the simulator at fixed "
+            "sigma_8 and white noise: "
+            f"{per_cent(fields['slope_error'])} of the largest slope, 0.1 <= k <= 0.8 h/Mpc."
         )
     return parts
 
