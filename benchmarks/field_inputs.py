@@ -2,9 +2,9 @@
 
 python benchmarks/field_inputs.py --truth truth/nbody_field [--steps 300] [--out runs/field_inputs]
 
-"coarse" is the recipe's model. "lpt" starts from second-order perturbation theory, and spends on a wider network what
-the coarse simulation costs. Both learn from the same runs for the same number of steps, and are judged on the
-training suite's held-out runs at z = 0; the seconds of one call are printed beside, medians in this run.
+"coarse" is the recipe's model. "lpt" starts from second-order perturbation theory, and spends on a wider
+network what the coarse simulation costs. Both learn from the same runs for the same number of steps, and are
+judged on the training suite's held-out runs at z = 0; the seconds of one call are printed beside, medians.
 """
 
 from __future__ import annotations
