@@ -49,7 +49,8 @@ def main() -> None:
         result[name] = _judged(emulator, base, given.truth / "truth", mesh)
         row = result[name]
         print(
-            f"{name:7s} P/P_truth {np.round(row['ratio'], 3)}  1 - r^2 at 0.5 {row['missing']:.1e}  {row['s']:.2f} s"
+        ratio, missing = np.round(row["ratio"], 3), row["missing"]
+        print(f"{name:7s} P/P_truth {ratio}  1 - r^2 at 0.5 {missing:.1e}  {row['s']:.2f} s")
         )
     write_json(given.out / "field_inputs.json", result)
 
