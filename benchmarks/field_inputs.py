@@ -48,10 +48,8 @@ def main() -> None:
         emulator = save(given.out / f"{name}_emulator", weights, contract)
         result[name] = _judged(emulator, base, given.truth / "truth", mesh)
         row = result[name]
-        print(
         ratio, missing = np.round(row["ratio"], 3), row["missing"]
         print(f"{name:7s} P/P_truth {ratio}  1 - r^2 at 0.5 {missing:.1e}  {row['s']:.2f} s")
-        )
     write_json(given.out / "field_inputs.json", result)
 
 

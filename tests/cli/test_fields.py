@@ -65,22 +65,10 @@ def test_from_an_empty_folder_to_a_card(command, folder, monkeypatch):
         assert (folder / "validation" / name).stat().st_size > 0
     card = (folder / "card.md").read_text()
     assert "white_noise" in card and "power_to_0.5" in card
-    out, plot = Path("field.h5"), Path("field.png")
-    words = (
-        "predict",
-        folder,
-        "--cells",
-        16,
-        "--seed",
-        3,
-        "--set",
-        "sigma_8=0.82",
-        "--out",
-        out,
-        "--plot",
-        plot,
-    )
-    assert run(*words) == 0
+    out, plot = folder / "field.h5", folder / "field.png"
+    words = ("--cells", 16, "--seed", 3, "--set", "sigma_8=0.82", "--out", out, "--plot", plot)
+    outcome = command("predict", folder, *words)
+    assert outcome.code == 0, outcome.err
     with h5py.File(out) as file:
         assert (
             file["displacement"].shape == (16, 16, 16, 3)
