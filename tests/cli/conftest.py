@@ -23,6 +23,16 @@ def cache(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def precision():
+    """Some verbs switch float64 on, for their process: here it is that of the other tests, too."""
+    import jax
+
+    before = jax.config.jax_enable_x64
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
 @pytest.fixture
 def command(capsys):
     """Run a command line in this process."""

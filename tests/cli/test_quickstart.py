@@ -16,8 +16,8 @@ def sampled(monkeypatch):
     """Stand in for the sampler: remembers what was to be sampled, and returns a small summary."""
     calls = []
 
-    def sample_survey(analysis, survey, out, sampler, emulator):
-        calls.append((survey, out, sampler, emulator))
+    def sample_survey(analysis, survey, out, sampler, emulator, devices=None):
+        calls.append((survey, out, sampler, emulator, devices))
         numbers = {"mean": 0.75, "std": 0.02, "q16": 0.73, "q84": 0.77}
         summary = {
             "data": survey.name, "data_points": 120, "parameters": {"S8": numbers}, "best_fit_chi2": 130.0,
@@ -44,7 +44,7 @@ def no_network(monkeypatch):
 def test_without_data_and_network_the_mock_stands_in_and_says_so(command, sampled, no_network, tmp_path):
     outcome = command("quickstart", "--out", tmp_path / "out")
     assert outcome.code == 0, outcome.err
-    ((survey, out, _, emulator),) = sampled
+    ((survey, out, _, emulator, _),) = sampled
     assert survey.name == "mock" and out == tmp_path / "out" and emulator == "matter_power"
     assert "MOCK SURVEY, not real data" in outcome.out and "could not be downloaded" in outcome.out
     # The truth of the mock stands beside the result.
@@ -95,3 +95,9 @@ def test_a_chain_that_has_not_converged_says_so(capsys):
     sampling.show(summary, {"summary": Path("x/summary.json")})
     said = capsys.readouterr().out
     assert "NOT CONVERGED" in said and "h: 20% of the draws are at the edge of its prior" in said
+
+
+def test_a_mesh_carries_the_four_chains(command, sampled, no_network, tmp_path):
+    words = ("quickstart", "--mock", "--out", tmp_path)
+    assert command(*words).code == command(*words, "--mesh", "data=2").code == 0
+    assert sampled[0][4] is None and len(sampled[1][4]) == 2
