@@ -29,7 +29,7 @@ class Force:
     """How gravity is computed. refine: cells of the force mesh between two lattice particles.
 
     halo: how far, in Mpc/h, a particle may be from its home along an axis of several devices. scheme: the
-    cloud, "cic" or "tsc". sharpen: divide the cloud's window out of density and force.
+    cloud, "cic" or "tsc". sharpen: divide the cloud's window out of density and force; for refine = 1 alone.
     Raises ConfigError or UnknownName when one of them makes no sense.
     """
 
@@ -45,6 +45,9 @@ class Force:
             raise ConfigError(f"force: halo={self.halo} Mpc/h must be positive")
         if self.scheme not in ("cic", "tsc"):
             raise unknown_name("scheme of the force", self.scheme, ("cic", "tsc"))
+        if self.sharpen and self.refine > 1:
+            # The images of the lattice lie within a finer mesh; sharpened, they treble the force of a cold start.
+            raise ConfigError(f"force: sharpen asks for refine=1, not refine={self.refine}; leave one of them")
 
 
 DEFAULT, SAME_MESH = Force(), Force(refine=1)
@@ -57,6 +60,7 @@ def acceleration(displacement: Array, box_size: float, mesh: Mesh, force: Force 
     itself; 3/2 Omega_m(a) H^2 times it is the peculiar acceleration. NaN where a particle strayed beyond the
     halo. Raises ConfigError when the lattice, or its force mesh, does not divide over the mesh.
     """
+    check_lattice(displacement.shape, mesh, force)
     return jax.shard_map(
         lambda block: _block(block, box_size, mesh, force), mesh=mesh, in_specs=LATTICE, out_specs=LATTICE
     )(displacement)
