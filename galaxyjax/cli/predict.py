@@ -41,22 +41,24 @@ class Predict:
     ] = ()
     """Parameters, e.g. --set omega_cdm=0.12 h=0.68."""
     z: Annotated[tuple[float, ...], tyro.conf.arg(metavar="Z ...")] = (0.0,)
-    """Redshifts."""
+    """Redshifts; one for a field."""
     k: Annotated[
         tuple[float, ...],
         tyro.conf.arg(metavar="K ...", help_behavior_hint="(default: 200 over the whole range)"),
     ] = ()
     """Wavenumbers in h/Mpc."""
-    output: Annotated[str, tyro.conf.arg(metavar="OUTPUT")] = "nonlinear"
+    output: Annotated[
+        str | None, tyro.conf.arg(metavar="OUTPUT", help_behavior_hint="(default: nonlinear)")
+    ] = None
     """Which output; `galaxyjax shelf` lists them (spectra only)."""
-    cells: Annotated[int, tyro.conf.arg(metavar="N")] = 64
+    cells: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 64)")] = None
     """Particles a side (fields only); the box is that many times the emulator's spacing."""
-    seed: Annotated[int, tyro.conf.arg(metavar="SEED")] = 0
+    seed: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 0)")] = None
     """Of the white noise (fields only)."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """Write all numbers to FILE.npz or FILE.csv; a field to FILE.h5 or FILE.npz."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
-    """Draw the spectra to FILE.png, .pdf or .svg."""
+    """Draw the spectra, or slices and the spectrum of a field, to FILE.png, .pdf or .svg."""
     mesh: Sizes = None
     """Devices along data (spectra: the wavenumbers) or x and y (fields); one device when left out."""
     json: bool = False
@@ -66,15 +68,16 @@ class Predict:
 
     def run(self) -> None:
         given = settings([word for words in self.set for word in words])
-        if _family(self.name) == "displacement":
-            return self._field(given)
-        if self.out is not None and self.out.suffix not in (".npz", ".csv"):
-            raise ConfigError(f"--out {self.out}: no table format {self.out.suffix!r}; use .npz or .csv")
+        fields = _family(self.name) == "displacement"
+        self._refuse_what_does_not_fit(fields)
         if self.plot is not None and self.plot.suffix not in (".png", ".pdf", ".svg"):
             raise ConfigError(
                 f"--plot {self.plot}: no figure format {self.plot.suffix!r}; use .png, .pdf or .svg"
             )
         console.start_jax()
+        if fields:
+            self._field(given)
+            return
         mesh = mesh_of(self.mesh, "predict", ("data",), why="spectra: k lies along data", default="data=1")
         import numpy as np
 
@@ -85,20 +88,19 @@ class Predict:
         theta = complete(emulator.contract, given)
         k = np.asarray(self.k) if self.k else np.geomspace(*emulator.contract.k_range, 200)
         z = np.asarray(self.z)
-        if z.size == 0:
-            raise ConfigError("--z needs at least one redshift, e.g. --z 0 0.5")
+        output = self.output or "nonlinear"
         # Each wavenumber is a row of its own: (nk, nz).
-        predict = lambda k: emulator.predict(theta, k=k, z=z, output=self.output).T  # noqa: E731
+        predict = lambda k: emulator.predict(theta, k=k, z=z, output=output).T  # noqa: E731
         power = np.asarray(over_data(predict, k, mesh).T, float)
         derived = {name: float(value) for name, value in emulator.derived(theta).items()}
-        result = {"emulator": self.name, "output": self.output, "theta": theta, "derived": derived}
-        unit = emulator.contract.output(self.output).unit
+        result = {"emulator": self.name, "output": output, "theta": theta, "derived": derived}
+        unit = emulator.contract.output(output).unit
         if self.out is not None:
             _write(self.out, result, unit, k, z, power)
         if self.plot is not None:
             from galaxyjax.report import plots, style
 
-            style.save(plots.spectra(k, z, power, output=self.output, title=self.name), self.plot)
+            style.save(plots.spectra(k, z, power, output=output, title=self.name), self.plot)
         if self.json:
             console.print_json({**result, "unit": unit, "z": z, "k": k, "power": power})
             return
@@ -107,17 +109,43 @@ class Predict:
             if path is not None:
                 console.say(f"wrote {path}")
 
+    def _refuse_what_does_not_fit(self, fields: bool) -> None:
+        """Raise ConfigError naming the option that this kind of emulator cannot use."""
+        kind = "fields" if fields else "spectra"
+        others = {"--cells": self.cells, "--seed": self.seed}
+        if fields:
+            others = {"--k": self.k or None, "--output": self.output}
+        for option, value in others.items():
+            if value is not None:
+                raise ConfigError(
+                    f"{option} has no meaning for {self.name}, an emulator of {kind}; leave it out"
+                )
+        if not self.z:
+            raise ConfigError("--z needs at least one redshift, e.g. --z 0 0.5")
+        suffixes = (".h5", ".hdf5", ".npz") if fields else (".npz", ".csv")
+        if self.out is not None and self.out.suffix not in suffixes:
+            what = "field" if fields else "table"
+            raise ConfigError(
+                f"--out {self.out}: no {what} format {self.out.suffix!r}; use {' or '.join(suffixes)}"
+            )
+
     def _field(self, given: dict[str, float]) -> None:
-        if self.k:
-            raise ConfigError("--k: a field has the wavenumbers of its box; choose --cells")
-        console.start_jax()
         mesh = mesh_of(self.mesh, "predict", ("x", "y"), why="a field lies along x and y", default="x=1")
         import galaxyjax
-        from galaxyjax.cli.fields import predict
+        from galaxyjax.cli import predict_field
 
         emulator = galaxyjax.load(self.name)
-        options = (self.cells, self.seed, self.z, self.out, self.plot, mesh, self.json)
-        predict(emulator, complete(emulator.contract, given), *options)
+        predict_field.run(
+            emulator,
+            complete(emulator.contract, given, predict_field.FIDUCIAL),
+            cells=predict_field.CELLS if self.cells is None else self.cells,
+            seed=self.seed or 0,
+            z=self.z,
+            out=self.out,
+            plot=self.plot,
+            mesh=mesh,
+            json=self.json,
+        )
 
 
 def _family(name: str) -> str:
@@ -144,14 +172,14 @@ def settings(words) -> dict[str, float]:
     return values
 
 
-def complete(contract, given: Mapping[str, float]) -> dict[str, float]:
-    """Every input: the value given, else the contract's default, else Planck's, else the middle."""
+def complete(contract, given: Mapping[str, float], known: Mapping = FIDUCIAL) -> dict[str, float]:
+    """Every input: the value given, else the contract's default, else the known one, else the middle."""
     for name in given:
         if name not in contract.domain:
             raise unknown_name("parameter", name, contract.domain)
     theta = {}
     for name, entry in contract.domain.items():
-        fallback = entry.middle if entry.default is not None else FIDUCIAL.get(name, entry.middle)
+        fallback = entry.middle if entry.default is not None else known.get(name, entry.middle)
         theta[name] = given.get(name, fallback)
     return theta
 

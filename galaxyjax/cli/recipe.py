@@ -2,7 +2,8 @@
 
 A recipe names
 
-    TRUTH, TEST    simulate.suite.PowerSuite: what it learns from, and what judges it, by seed disjoint
+    TRUTH, TEST    simulate.suite.PowerSuite or simulate.fields.FieldSuite: what it learns from, and what
+                   judges it, by seed disjoint
     TRAINING       train.spectrum.SpectrumTraining or train.field.FieldTraining: model and optimisation
     contract()     emulator.contract.Contract, with error and files still empty
 
@@ -20,13 +21,18 @@ from typing import Any
 from galaxyjax.core.errors import ConfigError, FileError
 
 FILE_NAME = "recipe.py"
+SHORT = {"field": "nbody_field"}
 
 
 def load_recipe(folder: str | Path) -> tuple[Path, ModuleType]:
     """The emulator's folder and its recipe; `folder`: a path, the file itself, or a name in ./emulators.
 
+    The word "field" is short for nbody_field.
+
     Raises FileError when there is none, ConfigError when it does not run.
     """
+    if not Path(folder).exists():
+        folder = SHORT.get(str(folder), folder)
     path = Path(folder)
     if path.name == FILE_NAME:
         path = path.parent

@@ -52,21 +52,24 @@ def _show(entry: dict) -> None:
     for constraint in entry["constraints"]:
         console.say(f"  with {constraint}")
     console.say()
-    if fields := entry["error"].get("fields"):
-        _show_fields(fields)
-        console.say(f"  use: galaxyjax.load({entry['name']!r}) or `galaxyjax predict {entry['name']}`\n")
-        return
-    console.table(
-        ["output", "error: 95%", "99%", "largest"], [_error(entry, name) for name in entry["outputs"]]
-    )
-    console.say("  against truth it never saw, 0.4 <= sigma_8 <= 1.2; `galaxyjax card` says more\n")
+    if entry["spacing"] is not None:
+        _show_fields(entry)
+    else:
+        console.table(
+            ["output", "error: 95%", "99%", "largest"], [_error(entry, name) for name in entry["outputs"]]
+        )
+        console.say("  against truth it never saw, 0.4 <= sigma_8 <= 1.2; `galaxyjax card` says more\n")
     console.say(f"  use: galaxyjax.load({entry['name']!r}) or `galaxyjax predict {entry['name']}`\n")
 
 
-def _show_fields(fields: dict) -> None:
-    """Measured errors of an emulator of fields beside simpler models."""
-    from galaxyjax.report.field_validation import summary_rows
+def _show_fields(entry: dict) -> None:
+    """Outputs and measured errors of an emulator of fields, beside simpler models."""
+    from galaxyjax.report.field_table import headers, rows
 
-    models = [model for model in ("emulator", "coarse", "pm10", "lpt2", "lpt1") if model in fields]
-    console.table(["at z = 0", "asked", *models], summary_rows(fields), left=2)
-    console.say("  against runs it never saw; `galaxyjax card` says more\n")
+    spacing, fields = entry["spacing"], entry["error"].get("fields")
+    console.say(f"  gives {', '.join(entry['outputs'])} of whole boxes, particles {spacing:g} Mpc/h apart\n")
+    if not fields:
+        console.say("  error: not measured yet, `galaxyjax validate` does\n")
+        return
+    console.table(headers(fields), rows(fields, spacing), left=2)
+    console.say(f"  against {fields['runs']} runs it never saw; `galaxyjax card {entry['name']}` says more\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, ClassVar, Literal
 
 import tyro
@@ -53,7 +54,7 @@ class Simulate:
             self._without_mesh()
             self._mock()
             return
-        folder, recipe = load_recipe("nbody_field" if self.recipe == "field" else self.recipe)
+        folder, recipe = load_recipe(self.recipe)
         from galaxyjax.simulate.fields import FieldSuite
 
         if isinstance(getattr(recipe, "TRUTH", None), FieldSuite):
@@ -72,6 +73,9 @@ class Simulate:
                     suite = replace(suite, runs=min(self.runs, suite.runs))
                 made = simulate(suite, out / part, executor=pool)
                 done[part] = {"folder": out / part, "runs": suite.runs, "made_now": made}
+        self._say(done, folder)
+
+    def _say(self, done: dict, folder: Path) -> None:
         if self.json:
             console.print_json(done)
             return
@@ -79,13 +83,13 @@ class Simulate:
             console.say(
                 f"{part}: {what['runs']} runs in {what['folder']}, {what['made_now']} of them made now"
             )
-        console.say(f"next: galaxyjax train {folder}" + (f" --truth {out}" if self.out else ""))
+        console.say(f"next: galaxyjax train {folder}" + (f" --truth {self.out}" if self.out else ""))
 
     def _without_mesh(self) -> None:
         if self.mesh is not None:
             mesh_of(self.mesh, "simulate", (), why="CAMB runs on processes: --workers")
 
-    def _fields(self, folder: Path, recipe) -> None:
+    def _fields(self, folder: Path, recipe: ModuleType) -> None:
         if self.workers is not None:
             raise ConfigError(f"--workers {self.workers}: fields run on devices; give --mesh x=N,y=M instead")
         console.start_jax()
@@ -93,7 +97,8 @@ class Simulate:
         from galaxyjax.cli.fields import simulate
 
         parts = ("truth", "test") if self.part == "both" else (self.part,)
-        simulate(recipe, folder, truth_folder(self.out, folder), parts, self.runs, mesh, self.json)
+        done = simulate(recipe, folder, truth_folder(self.out, folder), parts, self.runs, mesh)
+        self._say(done, folder)
 
     def _mock(self) -> None:
         for name in ("runs", "workers"):

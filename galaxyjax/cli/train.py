@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, ClassVar
@@ -99,11 +99,9 @@ class Train:
         mesh = mesh_of(self.mesh, "train", ("data", "x", "y", "stage"), several=True)
         from galaxyjax.cli import train_field
 
-        training = recipe.TRAINING
-        if hasattr(training.source, "at"):  # a suite of runs, wherever they lie
-            training = replace(
-                training, source=training.source.at(truth_folder(self.truth, folder) / "truth")
-            )
+        training = train_field.with_truth(
+            recipe.TRAINING, truth_folder(self.truth, folder) / "truth", self.runs
+        )
         with train_field.leave_at_once_on_error():
             train_field.run(
                 training,

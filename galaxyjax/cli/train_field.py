@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,9 +20,12 @@ from jax.sharding import PartitionSpec as P
 from galaxyjax.cli import console
 from galaxyjax.cli.app import explain, fail
 from galaxyjax.cli.recipe import promise
+from galaxyjax.core.errors import ConfigError
 from galaxyjax.core.files import write_json, write_npz
 from galaxyjax.emulator.contract import Contract
 from galaxyjax.emulator.store import save
+from galaxyjax.simulate.fields import whole_suite
+from galaxyjax.train.displacement import DisplacementSuite
 from galaxyjax.train.field import FieldTraining, Trained, train
 from galaxyjax.train.preempt import TOLD_TO_STOP
 
@@ -55,6 +59,24 @@ def run(
             _write(training, recipe, file, out, trained, whole, mesh, time.monotonic() - began, json)
     if trained.told_to_stop:
         raise SystemExit(TOLD_TO_STOP)
+
+
+def with_truth(training: FieldTraining, folder: Path, runs: int | None) -> FieldTraining:
+    """Return a training with its examples from the runs in `folder`, only the first `runs` where given.
+
+    A source that makes its own examples stays as it is. Raises ConfigError for `runs` where there are none,
+    else as `whole_suite`.
+    """
+    source = training.source
+    if not isinstance(source, DisplacementSuite):
+        if runs is not None:
+            raise ConfigError(f"--runs {runs}: this recipe makes its own examples; leave it out")
+        return training
+    suite = source.suite
+    if runs is not None:
+        suite = replace(suite, runs=min(runs, suite.runs))
+    whole_suite(suite, folder)
+    return replace(training, source=replace(source, suite=suite, folder=folder))
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class Entry:
             "version": contract.version,
             "description": contract.description,
             "inputs": list(contract.domain),
+            "spacing": contract.hyperparameters.get("spacing"),  # Mpc/h, of an emulator of fields
             "outputs": [entry.name for entry in contract.outputs],
             "domain": {
                 **{entry.name: (entry.low, entry.high) for entry in contract.inputs},

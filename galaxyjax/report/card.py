@@ -10,6 +10,7 @@ from pathlib import Path
 
 from galaxyjax.core.files import atomic_path
 from galaxyjax.emulator.contract import Calibration, Contract
+from galaxyjax.report import field_table
 
 # What the codes named in `contract.truth` ask to be cited.
 REFERENCES = {
@@ -118,7 +119,10 @@ def _inputs(contract: Contract) -> str:
                 entry.description,
             )
         )
-    for name, unit, (low, high) in (("k", "h/Mpc", contract.k_range), ("z", "", contract.z_range)):
+    ranges = {"k": ("h/Mpc", contract.k_range), "z": ("", contract.z_range)}
+    if contract.family == "displacement":  # a field has the wavenumbers of its box
+        del ranges["k"]
+    for name, (unit, (low, high)) in ranges.items():
         mark = " *" if name in marks else ""
         what = "wavenumber" if name == "k" else "redshift"
         rows.append((f"`{name}`{mark}", unit, f"{low:g}", f"{high:g}", "required", what))
@@ -165,7 +169,7 @@ def _error(contract: Contract) -> str:
         rows = [(f"`{output}`", per_cent(value)) for output, value in gradients["largest"].items()]
         parts.append(table(("output", "largest error of a slope"), rows))
     if fields := contract.error.get("fields"):
-        parts += _fields(fields)
+        parts += _fields(fields, contract.hyperparameters["spacing"])
     known = ("spectra", "gradients", "fields")
     others = {name: value for name, value in contract.error.items() if name not in known}
     if others:
@@ -173,24 +177,16 @@ def _error(contract: Contract) -> str:
     return "\n\n".join(parts)
 
 
-def _fields(fields: Mapping) -> list[str]:
+def _fields(fields: Mapping, spacing: float) -> list[str]:
     """The measured error of an emulator of fields, beside simpler models."""
-    models = [name for name, numbers in fields.items() if isinstance(numbers, Mapping)]
-    names = list(fields[models[0]]) if models else []
-    rows = [(f"`{name}`", *(f"{fields[model][name]:.2g}" for model in models)) for name in names]
-    parts = [
-        "Fields at z = 0 beside simpler models on the same lattice, from the same white noise: `power_to_K` "
-        "is the largest abs(P / P_truth - 1) of the mean over runs to k = K h/Mpc (`_each`: of 95% of runs), "
-        "`missing` is 1 - r^2 of density; velocity and momentum likewise.",
-        table(("", *models), rows),
+    return [
+        f"{fields['runs']} runs; k in h/Mpc. P means the largest abs(P / P_truth - 1), r the correlation of "
+        "phases. Every model stands on the same lattice and starts from the same white noise; the coarse "
+        "simulation is the emulator's own input, the one of 10 steps has the same force mesh. The slope by "
+        "Omega_m is at z = 0, fixed sigma_8 and white noise: differentiated, against differences of the "
+        "simulator, over the largest slope.",
+        table(field_table.headers(fields), field_table.rows(fields, spacing)),
     ]
-    if "slope_error" in fields:
-        parts.append(
-            "d ln P / d Omega_m by differentiation, against finite differences of the simulator at fixed "
-            "sigma_8 and white noise: "
-            f"{per_cent(fields['slope_error'])} of the largest slope, 0.1 <= k <= 0.8 h/Mpc."
-        )
-    return parts
 
 
 def format_value(value: object) -> str:

@@ -259,6 +259,24 @@ def run_paths(folder: str | Path, limit: int | None = None) -> list[Path]:
     return paths
 
 
+def whole_suite(suite: FieldSuite, folder: str | Path) -> list[Path]:
+    """Return the files of all runs of a suite, in order.
+
+    Raises FileError when some are missing, ConfigError when the folder holds another suite.
+    """
+    folder = Path(folder)
+    found, about = run_paths(folder, suite.runs), folder / "suite.json"
+    if about.exists() and read_json(about).get("identity") != suite.identity():
+        raise ConfigError(f"{about}: these are the runs of another suite than the recipe's; simulate again")
+    missing = [path for i in range(suite.runs) if not (path := run_path(folder, i)).exists()]
+    if missing:
+        raise FileError(
+            f"{folder}: {len(missing)} of {suite.runs} runs are missing, the first {missing[0].name}; "
+            "run `galaxyjax simulate`, which goes on"
+        )
+    return found
+
+
 def _claim(suite: FieldSuite, folder: Path) -> None:
     path = folder / "suite.json"
     if path.exists() and read_json(path).get("identity") != suite.identity():

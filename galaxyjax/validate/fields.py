@@ -17,12 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from galaxyjax.core.background import growth_factor
 from galaxyjax.core.errors import DataError
 from galaxyjax.core.progress import Progress
 from galaxyjax.emulator.field import FieldEmulator
 from galaxyjax.fields import gaussian, nbody
 from galaxyjax.fields.gravity import Force, density, weighted_density
-from galaxyjax.fields.spectra import power_spectrum
+from galaxyjax.fields.spectra import power_spectrum, shell_edges
+from galaxyjax.mesh import fft
 from galaxyjax.simulate.fields import (
     FieldSuite,
     cosmology_of,
@@ -106,14 +108,35 @@ def validate(
 
 
 def example(emulator: FieldEmulator, suite: FieldSuite, folder: str | Path, mesh: Mesh) -> dict:
-    """Return density contrasts of the first run at its last redshift, by title, and its `box_size`."""
+    """Return what the first run of a suite looks like at its last redshift.
+
+    Returns:
+        densities: title -> contrast (n, n, n), of the linear field, 2LPT, the emulator and the simulation.
+        k (nk,) h/Mpc, up to the lattice's Nyquist, and power: model of `MODELS` or "simulation" -> (nk,)
+        (Mpc/h)^3. theta, z, box_size: the run's.
+    """
     path = run_paths(folder)[0]
-    run = read_run(path)
-    models = _models(emulator, run.theta, noise_of(path, mesh), float(run.z[-1]), run.box_size, mesh)
-    states = {"2LPT": models["lpt2"][0], "emulator": models["emulator"][0]}
-    states["simulation"] = jnp.asarray(run.displacement[-1])
-    shown = {name: np.asarray(density(moved, run.box_size, mesh)) for name, moved in states.items()}
-    return {**shown, "box_size": run.box_size}
+    run, noise = read_run(path), noise_of(path, mesh)
+    z, cosmology = float(run.z[-1]), cosmology_of(run.theta)
+    modes = linear_field({name: jnp.float32(v) for name, v in run.theta.items()}, noise, run.box_size, mesh)
+    moved = {
+        name: state[0] for name, state in _models(emulator, run.theta, noise, z, run.box_size, mesh).items()
+    }
+    moved["simulation"] = jnp.asarray(run.displacement[-1])
+    titles = {"2LPT": "lpt2", "emulator": "emulator", "simulation": "simulation"}
+    shown = {title: np.asarray(density(moved[name], run.box_size, mesh)) for title, name in titles.items()}
+    linear = np.asarray(float(growth_factor(cosmology, z)) * fft.inverse(modes, mesh))
+    options = dict(box_size=run.box_size, mesh=mesh, scheme="tsc")
+    options["edges"] = shell_edges(noise.shape[0], run.box_size)
+    shells = {name: power_spectrum(_density(x, run.box_size, mesh), **options) for name, x in moved.items()}
+    return {
+        "densities": {"linear": linear, **shown},
+        "k": np.asarray(shells["simulation"].k),
+        "power": {name: np.asarray(found.power) for name, found in shells.items()},
+        "theta": run.theta,
+        "z": z,
+        "box_size": run.box_size,
+    }
 
 
 def summary(result: Mapping) -> dict:

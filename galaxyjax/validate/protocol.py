@@ -6,6 +6,7 @@ import numpy as np
 
 from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.core.files import read_json, write_json
+from galaxyjax.simulate.fields import FieldSuite
 from galaxyjax.simulate.suite import Run
 
 # Of the cosmologies at which gradients are checked; never changed between releases.
@@ -27,6 +28,14 @@ def check_apart(train: list[Run], test: list[Run]) -> float:
         i, j = np.unravel_index(distance.argmin(), distance.shape)
         raise DataError(f"test run {i} is training run {j}: draw the test suite with another seed")
     return float(distance.min())
+
+
+def check_seeds(train: FieldSuite, test: FieldSuite) -> None:
+    """Raise DataError when two suites of fields draw white noise and cosmologies from the same seed."""
+    if train.seed == test.seed:
+        raise DataError(
+            f"test suite: seed {test.seed} is the training suite's, so its runs were seen; choose another"
+        )
 
 
 def touch_test_set(folder: str | Path, release: str, weights: str, test_set: str) -> bool:
