@@ -47,7 +47,9 @@ class Force:
             raise unknown_name("scheme of the force", self.scheme, ("cic", "tsc"))
         if self.sharpen and self.refine > 1:
             # The images of the lattice lie within a finer mesh; sharpened, they treble the force of a cold start.
-            raise ConfigError(f"force: sharpen asks for refine=1, not refine={self.refine}; leave one of them")
+            raise ConfigError(
+                f"force: sharpen asks for refine=1, not refine={self.refine}; leave one of them"
+            )
 
 
 DEFAULT, SAME_MESH = Force(), Force(refine=1)
