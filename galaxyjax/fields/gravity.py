@@ -46,7 +46,7 @@ class Force:
         if self.scheme not in ("cic", "tsc"):
             raise unknown_name("scheme of the force", self.scheme, ("cic", "tsc"))
         if self.sharpen and self.refine > 1:
-            # The images of the lattice lie within a finer mesh; sharpened, they treble the force of a cold start.
+            # The lattice's images lie within a finer mesh: sharpened, they treble the force of a cold start.
             raise ConfigError(
                 f"force: sharpen asks for refine=1, not refine={self.refine}; leave one of them"
             )
