@@ -46,12 +46,18 @@ class Steps(NamedTuple):
 def schedule(cosmology: Cosmology, z: Array, steps: int, kick: str = "bullfrog", z_start=None) -> Steps:
     """Return the coefficients of `steps` steps, equal in D, from D = 0 (or from z_start) to redshift z.
 
-    Differentiable in the cosmology and z. Raises ConfigError for fewer than one step, UnknownName for a kick.
+    Differentiable in the cosmology and z. Raises ConfigError for fewer than one step, UnknownName for a kick,
+    ConfigError for "fastpm" without z_start: at D = 0 its momentum vanishes, and a step from there forgets v,
+    so that it could not be undone.
     """
     if steps < 1:
         raise ConfigError(f"N-body: steps={steps} must be at least 1")
     if kick not in KICKS:
         raise unknown_name("kick", kick, KICKS)
+    if kick == "fastpm" and z_start is None:
+        raise ConfigError("N-body: kick='fastpm' cannot begin at D = 0; give z_start, or take 'bullfrog'")
+    if z_start is not None and not isinstance(z, jax.core.Tracer) and jnp.any(jnp.asarray(z) >= z_start):
+        raise ConfigError(f"N-body: z_start={z_start:g} must lie before z={float(jnp.max(z)):g}")
     end = growth_factor(cosmology, z)
     start = jnp.zeros_like(end) if z_start is None else growth_factor(cosmology, z_start)
     edges = start + (end - start) * jnp.linspace(0.0, 1.0, steps + 1, dtype=end.dtype)
@@ -121,7 +127,9 @@ def nbody(
     Args:
         modes: of the linear density contrast today, as `gaussian.linear_modes` makes them.
         z: one redshift. box_size: Mpc/h.
-        steps: equal in D. z_start: where they begin, from second-order perturbation theory; None for D = 0.
+        steps: equal in D. z_start: where they begin, from second-order perturbation theory; None for D = 0,
+            which is for few steps: waves near the mesh's resolution are pulled too weakly, and the more steps
+            lie near D = 0 the longer they are.
 
     NaN where a particle strays beyond the halo of `force` on an axis of several devices. Differentiable in
     modes, cosmology and z, with memory that does not depend on the steps. Raises ConfigError when something

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,7 +160,7 @@ def simulate_fields(suite: FieldSuite, folder: str | Path, mesh: Mesh) -> int:
     _claim(suite, folder)
     design = suite.design()
     missing = [i for i in range(suite.runs) if not run_path(folder, i).exists()]
-    compute = jax.jit(lambda theta, noise: run_fields(theta, noise, suite, mesh))
+    compute = _compiled(replace(suite, runs=0), mesh)
     with Progress(total=len(missing), description="N-body runs", unit="run") as progress:
         for index in missing:
             theta = {name: float(values[index]) for name, values in design.items()}
@@ -168,6 +169,12 @@ def simulate_fields(suite: FieldSuite, folder: str | Path, mesh: Mesh) -> int:
             write_run(run_path(folder, index), suite, index, theta, snapshots)
             progress.advance()
     return len(missing)
+
+
+@lru_cache(maxsize=8)
+def _compiled(suite: FieldSuite, mesh: Mesh) -> Callable:
+    """`run_fields` of a suite, compiled once a process."""
+    return jax.jit(lambda theta, noise: run_fields(theta, noise, suite, mesh))
 
 
 def write_run(path: Path, suite: FieldSuite, index: int, theta: Mapping, snapshots: Sequence) -> None:

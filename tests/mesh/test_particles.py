@@ -50,10 +50,10 @@ def placed(array, mesh, spec=LATTICE):
     return jax.device_put(array, NamedSharding(mesh, spec))
 
 
-def numpy_deposit(moved):
-    """Particle by particle, in float64, on the whole periodic grid."""
-    n = len(moved)
-    lattice = np.stack(np.meshgrid(*(np.arange(n),) * 3, indexing="ij"), axis=-1)
+def numpy_deposit(moved, refine=1):
+    """Particle by particle, in float64, on the whole periodic grid, displacements in its cells."""
+    n = refine * len(moved)
+    lattice = np.stack(np.meshgrid(*(np.arange(0, n, refine),) * 3, indexing="ij"), axis=-1)
     positions = (lattice + moved.astype(np.float64)).reshape(-1, 3)
     cell, grid = np.floor(positions).astype(int), np.zeros((n, n, n))
     for corner in CORNERS:
@@ -173,3 +173,34 @@ def test_block_form_says_how_many_strayed():
     run = jax.jit(jax.shard_map(block, mesh=mesh, in_specs=(GRID, LATTICE), out_specs=(GRID, P(), P())))
     _, strays, needed = run(jnp.ones((N, N, N)), placed(moved, mesh))
     assert (int(strays), int(needed)) == (N, 5)
+
+
+@pytest.mark.parametrize("shape, refine", [("x=1", 3), ("x=2,y=4", 2)])
+def test_a_grid_finer_than_the_lattice(shape, refine):
+    """Mass by a loop over particles; a force linear in x read back at where the particles are; transposes."""
+    mesh, moved = build_mesh(shape), displacement(2.9, 8)
+    cell = 0.5  # of the grid, in the unit of the displacement
+    grid = scatter(deposit, placed(cell * moved, mesh), mesh, WIDTH, cell, refine=refine)
+    assert grid.shape == (8 * refine,) * 3 and grid.sharding.is_equivalent_to(NamedSharding(mesh, GRID), 3)
+    np.testing.assert_allclose(grid, numpy_deposit(moved, refine), atol=1e-5)
+    field = np.random.default_rng(9).normal(size=(8 * refine,) * 3 + (2,)).astype(np.float32)
+    read = gather(interpolate, field, placed(cell * moved, mesh), mesh, WIDTH, cell, refine=refine)
+    lattice = refine * np.stack(np.meshgrid(*(np.arange(8),) * 3, indexing="ij"), -1).astype(np.float32)
+    expected = interpolate(field, jnp.asarray(lattice + moved).reshape(-1, 3)).reshape(8, 8, 8, 2)
+    np.testing.assert_allclose(read, expected, atol=2e-5)
+    np.testing.assert_allclose(np.vdot(np.asarray(grid), field[..., 0]), np.sum(read[..., 0]), rtol=1e-4)
+
+
+def test_along_an_axis_of_one_device_a_particle_may_go_anywhere():
+    """Around the box, twice; but nowhere is no place, there as well."""
+    mesh = build_mesh("y=4")
+    moved = 0.1 * displacement()
+    moved[3, 4, 5, 0], moved[1, 1, 1, 2] = 2.5 * N, -1.25 * N
+    grid = scatter(deposit, placed(moved, mesh), mesh, WIDTH)
+    np.testing.assert_allclose(grid, numpy_deposit(moved), atol=1e-5)
+    for shape in ("y=4", "x=1"):
+        lost = moved.copy()
+        lost[3, 4, 5, 0] = np.nan
+        mesh = build_mesh(shape)
+        with pytest.raises(DataError, match="1 strayed"):
+            scatter(deposit, placed(lost, mesh), mesh, WIDTH)
