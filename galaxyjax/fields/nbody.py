@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
@@ -56,8 +57,9 @@ def schedule(cosmology: Cosmology, z: Array, steps: int, kick: str = "bullfrog",
         raise unknown_name("kick", kick, KICKS)
     if kick == "fastpm" and z_start is None:
         raise ConfigError("N-body: kick='fastpm' cannot begin at D = 0; give z_start, or take 'bullfrog'")
-    if z_start is not None and not isinstance(z, jax.core.Tracer) and jnp.any(jnp.asarray(z) >= z_start):
-        raise ConfigError(f"N-body: z_start={z_start:g} must lie before z={float(jnp.max(z)):g}")
+    # In NumPy: under `jit` an operation of JAX would be traced, even on a number at hand.
+    if z_start is not None and not isinstance(z, jax.core.Tracer) and np.max(z) >= z_start:
+        raise ConfigError(f"N-body: z_start={z_start:g} must lie before z={float(np.max(z)):g}")
     end = growth_factor(cosmology, z)
     start = jnp.zeros_like(end) if z_start is None else growth_factor(cosmology, z_start)
     edges = start + (end - start) * jnp.linspace(0.0, 1.0, steps + 1, dtype=end.dtype)
