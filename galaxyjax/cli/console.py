@@ -60,7 +60,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 
 
 def start_jax(*, x64: bool = False) -> None:
     """Import JAX with the persistent cache of compiled code, and float64 for the verbs that ask for it."""
-    _no_tpu_no_noise()
+    leave_tpus_alone()
     import jax
 
     from galaxyjax.data.fetch import cache_folder
@@ -76,7 +76,7 @@ def start_jax(*, x64: bool = False) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _no_tpu_no_noise() -> None:
+def leave_tpus_alone() -> None:
     """Leave libtpu alone where it is installed to compile only: without chips it fills the screen."""
     from importlib.util import find_spec
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from galaxyjax.cli import console
 from galaxyjax.core.errors import ConfigError, FileError
 
 FILE_NAME = "recipe.py"
@@ -41,6 +42,7 @@ def load_recipe(folder: str | Path) -> tuple[Path, ModuleType]:
     file = path / FILE_NAME
     if not file.is_file():
         raise FileError(f"{file}: no such recipe; give an emulator's folder, e.g. emulators/matter_power")
+    console.leave_tpus_alone()  # a recipe of fields imports JAX
     return path, run_python(file, "recipe")
 
 

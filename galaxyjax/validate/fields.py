@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from galaxyjax.core.background import growth_factor
 from galaxyjax.core.errors import DataError
-from galaxyjax.core.progress import Progress
+from galaxyjax.core.progress import Progress, track
 from galaxyjax.emulator.field import FieldEmulator
 from galaxyjax.fields import gaussian, nbody
 from galaxyjax.fields.gravity import Force, density, weighted_density
@@ -193,7 +193,8 @@ def slope(emulator: FieldEmulator, suite: FieldSuite, run, mesh: Mesh) -> dict:
     at = theta["Omega_m"]
     truth = (simulated(at + SLOPE_STEP) - simulated(at - SLOPE_STEP)) / (2.0 * SLOPE_STEP)
     rows = jax.jit(lambda x, bar: jax.vjp(emulated, x)[1](bar)[0])
-    found = np.array([rows(at, bar) for bar in np.eye(len(edges) - 1, dtype=np.float32)])
+    bars = np.eye(len(edges) - 1, dtype=np.float32)
+    found = np.array([rows(at, bar) for bar in track(bars, "slope of the emulator", unit="shell")])
     truth, k = np.asarray(truth), np.sqrt(edges[1:] * edges[:-1])
     error = np.abs(found - truth).max() / np.abs(truth).max()
     return {"k": k, "emulator": found, "simulator": truth, "error": float(error), "theta": dict(run.theta)}
