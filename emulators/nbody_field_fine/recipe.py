@@ -1,8 +1,8 @@
 """`nbody_field` at 0.78125 Mpc/h: trained on particle-mesh runs, then fine-tuned on GADGET-4.
 
 galaxyjax simulate emulators/nbody_field_fine     # particle-mesh runs, a few minutes
-galaxyjax train emulators/nbody_field_fine        # 15 minutes on two cores
-python -m benchmarks.bridge --data DIR            # the runs of GADGET-4, fine-tuning, and what it gains
+galaxyjax train emulators/nbody_field_fine        # 5 minutes on two cores
+python benchmarks/bridge.py --data DIR             # the runs of GADGET-4, fine-tuning, and what it gains
 
 The boxes are 25 Mpc/h: good for a local map, not for absolute spectra.
 """
@@ -38,7 +38,7 @@ TRAINING = FieldTraining(
     source=DisplacementSuite(MODEL, TRUTH, held_out_runs=4, snapshots=3),
     cells=32,
     fit=FieldFitConfig(
-        steps=300, batch=1, learning_rate=6e-3, warmup=20, evaluate_every=50, save_every=50, ema=0.98
+        steps=240, batch=1, learning_rate=6e-3, warmup=20, evaluate_every=60, save_every=60, ema=0.98
     ),
     loss=LOSS,
 )
@@ -46,7 +46,7 @@ TRAINING = FieldTraining(
 
 def fine_tuning(start: str, suite: FieldSuite, held_out_runs: int) -> FieldTraining:
     """The second half: on runs of a finer code in `suite`'s folder, from the weights of the first."""
-    fit = replace(TRAINING.fit, steps=200, learning_rate=2e-3)
+    fit = replace(TRAINING.fit, steps=120, learning_rate=2e-3)
     source = DisplacementSuite(MODEL, suite, held_out_runs=held_out_runs, snapshots=2)
     return replace(TRAINING, source=source, fit=fit, start=Start(start))
 
