@@ -59,12 +59,11 @@ def field_figures(result: Mapping, example: Mapping, spacing: float) -> dict[str
     figures = {
         "slices": (f"One test run at z = {example['z']:g}, a slab of {depth:.3g} Mpc/h; {named}.", pictures),
         "spectra": (
-            "The same run's spectra over the simulation's, to the lattice's Nyquist wavenumber; bands: 2%, 5%.",
+            "The same run's spectra, to the lattice's Nyquist wavenumber; bands: 2% and 5%.",
             fields.spectra(example["k"], example["power"], "simulation"),
         ),
         "ratios": (
-            "P over the simulation's at each redshift: mean over runs, the emulator's range shaded; bands: 2%, "
-            "5%.",
+            "P over the simulation's: mean over runs, the emulator's range shaded; bands: 2% and 5%.",
             fields.ratios(k, z, result["ratio"]),
         ),
         "missing": (
@@ -79,7 +78,7 @@ def field_figures(result: Mapping, example: Mapping, spacing: float) -> dict[str
     }
     if result.get("slope"):
         figures["slope"] = (
-            "d ln P / d Omega_m at z = 0, fixed sigma_8 and white noise: the emulator, differentiated, against "
+            "d ln P / d Omega_m at z = 0, fixed sigma_8 and white noise: the emulator's, by AD, against "
             "central differences of whole simulations; band: 3% of the largest slope.",
             fields.slopes(result["slope"]),
         )
@@ -109,8 +108,8 @@ def _table(error: Mapping, spacing: float) -> Table:
 
 def _words(error: Mapping) -> str:
     return (
-        f"{error['runs']} runs with white noise and cosmologies that training never saw, at z = {error['z']:g}; "
-        "k in h/Mpc. P: the largest |P / P_simulation − 1|; r: of phases. Every model starts from the same "
+        f"{error['runs']} runs with white noise and cosmologies that training never saw, at z = {error['z']:g}. "
+        "k is in h/Mpc. P: the largest |P / P_simulation − 1|; r: of phases. Every model starts from the same "
         "white noise, so the scatter between boxes cancels. Density is painted on a mesh twice as fine as "
         "the lattice, momentum on one as fine. The coarse simulation is the emulator's own input; the one of "
         "10 steps has the same force mesh."
