@@ -64,7 +64,7 @@ def run(
     mesh: Mesh,
     json: bool,
 ) -> None:
-    """Predict one box; print its numbers; write `out` and `plot`. Raises ConfigError for several redshifts."""
+    """Predict one box; print its numbers; write `out` and `plot`. ConfigError for several redshifts."""
     if len(z) != 1:
         raise ConfigError(f"--z {' '.join(f'{v:g}' for v in z)}: a field has one redshift; call it once each")
     if cells < 1:
