@@ -25,7 +25,7 @@ from galaxyjax.models.displacement import Displacement
 from galaxyjax.models.spectrum import Spectrum
 
 FAMILIES = {"spectrum": Spectrum, "displacement": Displacement}
-CALLABLES = {"spectrum": Emulator, "displacement": FieldEmulator}
+CALLABLES = {Displacement: FieldEmulator}  # what a model is called through; an `Emulator` unless named
 WEIGHTS_FILE = "weights/weights.safetensors"
 
 
@@ -72,7 +72,7 @@ def load(name: str | Path) -> Emulator | FieldEmulator:
     content = {file: _verified(folder, file, expected) for file, expected in contract.files.items()}
     weights = _weights(folder / WEIGHTS_FILE, content[WEIGHTS_FILE], model)
     error = read_error(folder / ERROR_FILE) if ERROR_FILE in contract.files else None
-    return CALLABLES[contract.family](weights, model, contract, error)
+    return CALLABLES.get(type(model), Emulator)(weights, model, contract, error)
 
 
 def build_model(contract: Contract, source: str | Path = FILE_NAME):
