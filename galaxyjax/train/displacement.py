@@ -187,7 +187,10 @@ class DisplacementLoss:
         total = self.density * error[0] + self.momentum * jnp.mean(error[1:])
         if self.spectrum:
             powers = [_powers(grid[..., 0]) for grid in (found, true)]
-            total += self.spectrum * 100.0 * jnp.mean(jnp.square(jnp.log(powers[0] / powers[1])))
+            # A box of few cells has no modes in the first shells.
+            inside = powers[1] > 0.0
+            missed = jnp.log(jnp.where(inside, powers[0], 1.0) / jnp.where(inside, powers[1], 1.0))
+            total += self.spectrum * 100.0 * jnp.mean(jnp.square(missed), where=inside)
         return total
 
     def _painted(self, field, correction):
