@@ -1,4 +1,4 @@
-"""The force mesh against the same force summed by hand, and what every gravity conserves, on one device and eight."""
+"""The force mesh against the force summed by hand, what gravity conserves, on one device and eight."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Steps in the growth factor against perturbation theory, an exact solution, autodiff and finite differences."""
+"""Steps in the growth factor against perturbation theory, an exact solution, autodiff, differences."""
 
 from functools import partial
 
@@ -39,7 +39,7 @@ def norm(array):
 
 
 def test_kicks_keep_the_growth_of_perturbation_theory():
-    """Of first order (dx/dD = psi1) whatever the kick is; of second order (dD2/dD) for bullfrog at every step."""
+    """Of first order (dx/dD = psi1) by any kick; of second order (dD2/dD) by bullfrog, at every step."""
     z, steps = 0.0, 6
     for kick, start in (("bullfrog", None), ("fastpm", 9.0)):
         plan = nbody.schedule(LCDM, jnp.float32(z), steps, kick, start)
@@ -67,7 +67,9 @@ GROWTH = (np.linspace(20.0, 0.0, 4001), np.asarray(growth_factor(LCDM, jnp.linsp
 
 def test_in_a_flat_universe_of_matter_the_kick_is_a_fraction():
     """Einstein-de Sitter: what keeps D2 = -3/7 D^2, worked out in units of half a step."""
-    plan = nbody.schedule(EMPTY, jnp.float32(3.0), 4)  # there dark energy is 0.1%, radiation 0.04% and more before
+    plan = nbody.schedule(
+        EMPTY, jnp.float32(3.0), 4
+    )  # there dark energy is 0.1%, radiation 0.04% and more before
     for n, keep in enumerate(np.asarray(plan.keep)):
         free = -12 / 7 * (n**2 + n) / (2 * n + 1) - (2 * n + 1)
         exact = (-12 / 7 * (n + 1) - free) / (-12 / 7 * n - free)
@@ -120,7 +122,10 @@ def test_steps_converge_as_their_square_and_the_derivative_is_one():
     assert norm((high - low) / (late - early) - middle) < 1e-2 * norm(middle)
     v = nbody.velocity(middle, LCDM, 0.5)
     assert float(v[0, 0, 0, 0] / middle[0, 0, 0, 0]) == pytest.approx(
-        100 * np.sqrt(0.31725 * 1.5**3 + 0.68275) / 1.5 * float(growth_rate(LCDM, 0.5) * growth_factor(LCDM, 0.5)),
+        100
+        * np.sqrt(0.31725 * 1.5**3 + 0.68275)
+        / 1.5
+        * float(growth_rate(LCDM, 0.5) * growth_factor(LCDM, 0.5)),
         rel=2e-3,
     )
 
@@ -177,7 +182,9 @@ def test_gradients_in_single_precision_survive_undoing_the_steps():
             psi = lpt.first_order(smooth_modes(n, box, 0.6, dtype=jnp.float32), ONE).astype(dtype)
             plan = jax.tree.map(lambda a, t=dtype: a.astype(t), PLAN)
             run = lambda v, plan=plan: nbody.evolve(0.1 * v, v, plan, ONE, box, COARSE)[0]  # noqa: E731
-            slopes.append(jax.jit(jax.grad(lambda v, run=run: jnp.sum(weights.astype(v.dtype) * run(v))))(psi))
+            slopes.append(
+                jax.jit(jax.grad(lambda v, run=run: jnp.sum(weights.astype(v.dtype) * run(v))))(psi)
+            )
     assert slopes[1].dtype == np.float32
     assert norm(np.asarray(slopes[1], float) - np.asarray(slopes[0])) < 1e-4 * norm(slopes[0])
 

@@ -182,14 +182,3 @@ def test_channels_are_read_together_as_one_by_one(scheme, periodic):
     for channel in range(3):
         one = gather(field[..., channel], positions * 1.2 - 0.5, scheme, periodic)
         np.testing.assert_allclose(found[:, channel], one, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("periodic", [(True, True, True), (False, True, False)])
-def test_channels_are_read_together_as_one_by_one(periodic):
-    positions, _ = some((5, 4, 6))
-    field = np.random.default_rng(4).normal(size=(5, 4, 6, 3)).astype(np.float32)
-    for scheme in SCHEMES:
-        together = gather(field, positions, scheme, periodic)
-        apart = [gather(field[..., c], positions, scheme, periodic) for c in range(3)]
-        assert together.shape == (60, 3)
-        np.testing.assert_allclose(together, np.stack(apart, -1), atol=1e-6)
