@@ -5,8 +5,8 @@
     pull         read at the particles with the same cloud, so that nobody pulls itself
 
 Painting and reading smooth twice with the cloud's window; `sharpen` divides both out again (Hockney &
-Eastwood 1988, section 5.6), which brings forces near the mesh's resolution closer to Newton's, and
-amplifies the lattice's own grain where the mesh is finer than it.
+Eastwood 1988, section 5.6), which brings forces near the mesh's resolution closer to Newton's, and amplifies
+the lattice's own grain where the mesh is finer than it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Force:
         if self.scheme not in ("cic", "tsc"):
             raise unknown_name("scheme of the force", self.scheme, ("cic", "tsc"))
         if self.sharpen and self.refine > 1:
-            # The lattice's images lie within a finer mesh: sharpened, they treble the force of a cold start.
+            # The images of the lattice lie within a finer mesh; sharpened, they treble the force of a cold
+            # start.
             raise ConfigError(
                 f"force: sharpen asks for refine=1, not refine={self.refine}; leave one of them"
             )

@@ -65,7 +65,7 @@ def power_spectrum(
         modes = [fft.forward_block(grid, box_size) for grid in grids]
         product = jnp.real(modes[0].values * jnp.conj(modes[-1].values))
         if scheme is not None:
-            product = product / _window(modes[0], box_size, scheme) ** 2
+            product = product / cloud_window(modes[0], box_size, scheme) ** 2
         return jax.lax.psum(_shell_sums(modes[0], product, edges), SPATIAL)
 
     sums = jax.jit(jax.shard_map(block, mesh=mesh, in_specs=(GRID,) * len(given), out_specs=P()))(*given)
@@ -100,8 +100,8 @@ def _shell_sums(modes: fft.Spectrum, product: Array, edges: np.ndarray) -> Array
     return jnp.stack(sums)[:, :-1]
 
 
-def _window(modes: fft.Spectrum, box_size: float, scheme: str) -> Array:
-    """The scheme's window at every mode."""
+def cloud_window(modes: fft.Spectrum, box_size: float, scheme: str) -> Array:
+    """Return the window of a scheme of painting at every mode, shape of `modes.values`; 1 in the padding."""
     cells = [box_size / n for n in modes.shape]
     axes = zip((modes.kx, modes.ky, modes.kz), cells, strict=True)
     x, y, z = (window(k * cell, scheme) for k, cell in axes)

@@ -1,9 +1,9 @@
 """Particles that stay with their Lagrangian owner and meet a sharded grid through a halo of H cells.
 
 A particle's row and home cell are its lattice site, so it never changes device. The grid may be `refine`
-times finer than the lattice. A particle's mass may land, and its force may be read, up to H
-cells outside the block along the axes of the mesh that have several devices; along the others the block is
-the whole box and wraps:
+times finer than the lattice. A particle's mass may land, and its force may be read, up to H cells outside the
+block along the axes of the mesh that have several devices; along the others the block is the whole box and
+wraps:
 
     scatter   paint on the block grown by H, then send the halo home and add it there (`reduce_halo`)
     gather    grow the block by H with the neighbours' cells (`pad`), then read
@@ -130,8 +130,8 @@ def pad(block: jax.Array, width: int | tuple[int, int]) -> jax.Array:
     """Return the block (nx, ny, ...) grown by the neighbours' nearest `width` cells along x and y.
 
     width: one number, or one for x and one for y. Inside a `shard_map`; periodic; corners
-    come through the neighbour along y; z stays as it is, unlike in `halo.exchange`.
-    Raises ConfigError when the halo is wider than the block.
+    come through the neighbour along y; z stays as it is, unlike in `halo.exchange`. Raises ConfigError when
+    the halo is wider than the block.
     """
     for axis, (name, wide) in enumerate(zip(SPATIAL, _both(width), strict=True)):
         n = _thick_enough(block.shape[axis], wide, name)

@@ -1,4 +1,4 @@
-"""The force mesh against a sum by hand; what every gravity conserves; one device and eight."""
+"""The force mesh against the force summed by hand, what gravity conserves, on one device and eight."""
 
 from functools import partial
 

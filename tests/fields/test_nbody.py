@@ -1,4 +1,4 @@
-"""Steps in the growth factor against perturbation theory, an exact solution, autodiff and differences."""
+"""Steps in the growth factor against perturbation theory, an exact solution, autodiff, differences."""
 
 from functools import partial
 
@@ -39,7 +39,7 @@ def norm(array):
 
 
 def test_kicks_keep_the_growth_of_perturbation_theory():
-    """Of first order (dx/dD = psi1) for any kick; of second order (dD2/dD) for bullfrog at every step."""
+    """Of first order (dx/dD = psi1) by any kick; of second order (dD2/dD) by bullfrog, at every step."""
     z, steps = 0.0, 6
     for kick, start in (("bullfrog", None), ("fastpm", 9.0)):
         plan = nbody.schedule(LCDM, jnp.float32(z), steps, kick, start)
