@@ -27,6 +27,7 @@ from galaxyjax.simulate.fields import cosmology_of
 # Planck 2018 (A&A 641, A6), table 2, TT,TE,EE+lowE+lensing.
 FIDUCIAL = {"Omega_m": 0.3153, "Omega_b": 0.0493, "h": 0.6736, "n_s": 0.9649, "sigma_8": 0.8111}
 CELLS = 64
+EARLY = 9.0  # redshift of the linear density that is drawn
 K_SHOWN = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 UNITS = {
     "displacement": "comoving Mpc/h, of particles from the lattice i * box_size / cells",
@@ -41,7 +42,7 @@ UNITS = {
 
 class Box(NamedTuple):
     """A prediction and its spectra: k (nk,) h/Mpc; power of the particles, of linear theory and of the linear
-    field of the same white noise, (nk,) (Mpc/h)^3; contrasts (n, n, n), `start` the linear one at z."""
+    field of the same white noise, (nk,) (Mpc/h)^3; contrast (n, n, n); `start`, the linear one at EARLY."""
 
     made: FieldPrediction
     density: np.ndarray
@@ -111,9 +112,9 @@ def compute(
     noise = white_noise(jax.random.key(seed), cells, mesh)
     made = emulator.predict(theta, white_noise=noise, box_size=box_size, z=z, mesh=mesh)
     cosmology = cosmology_of(theta)
-    growth = float(growth_factor(cosmology, z))
+    growth, early = (float(growth_factor(cosmology, redshift)) for redshift in (z, EARLY))
     today = linear_power(cosmology, theta["sigma_8"])
-    start = growth * linear_density(noise, today, box_size, mesh)
+    start = linear_density(noise, today, box_size, mesh)
     # Up to the lattice's Nyquist wavenumber; the finer mesh keeps its own aliases away from there.
     shells = {"box_size": box_size, "mesh": mesh, "edges": shell_edges(cells, box_size, 1.0)}
     found = power_spectrum(made.density(2 * cells, "tsc"), scheme="tsc", **shells)
@@ -121,11 +122,11 @@ def compute(
     return Box(
         made,
         np.asarray(made.density()),
-        np.asarray(start),
+        early * np.asarray(start),
         k,
         np.asarray(found.power),
         growth**2 * np.asarray(today(k)),
-        np.asarray(power_spectrum(start, **shells).power),
+        growth**2 * np.asarray(power_spectrum(start, **shells).power),
     )
 
 
@@ -180,7 +181,8 @@ def _draw(path: Path, about: Mapping, box: Box) -> None:
     from galaxyjax.report import fields, style
 
     redshift = rf"$z={about['z']:g}$"
-    slices = {f"linear, {redshift}": box.start, f"{about['emulator']}, {redshift}": box.density}
+    density = np.asarray(box.made.density(scheme="tsc"))
+    slices = {f"linear, $z={EARLY:g}$": box.start, f"{about['emulator']}, {redshift}": density}
     power = {"linear theory": box.linear, "linear field": box.linear_box, "emulator": box.power}
     figure = fields.box(slices, about["box_size"], box.k, power, "linear field")
     style.save(figure, path)

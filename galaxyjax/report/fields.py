@@ -47,8 +47,7 @@ def slices(
     """Slabs of density side by side, 1 + delta on one logarithmic scale.
 
     Args:
-        densities: title -> contrast (n, n, n). The last one sets the scale; where a linear field knows less
-            than nothing, it shows the emptiest colour.
+        densities: title -> contrast (n, n, n). The last one sets the scale; below it is its darkest colour.
         box_size: Mpc/h. depth: of the slab, from z = 0, averaged; one layer of cells at least.
         difference: two titles; a last panel shows the first over the second, on a scale of its own.
 
@@ -114,7 +113,7 @@ def missing(k, z, coherence: Mapping[str, np.ndarray]) -> Figure:
             lost = np.maximum(1.0 - np.square(np.asarray(values, float)[:, index]), 1e-7)
             _mean(axes, k, lost, name, shade=name == next(iter(coherence)))
         axes.set_yscale("log")
-    return _finish(figure, panels, k, z, r"$1-r^2$")
+    return _finish(figure, panels, k, z, r"$1-r^2$", height=0.88)
 
 
 @styled
@@ -123,7 +122,7 @@ def flows(k, quantities: Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[st
 
     quantities: title -> (ratio, coherence), each model -> (runs, nk). Bands are 3%; dotted: r = 0.98.
     """
-    figure, spec = style.grid(2, len(quantities), 2.7, 1.75, gap=(0.5, 0.1), top=0.75)
+    figure, spec = style.grid(2, len(quantities), 2.7, 1.75, gap=(0.5, 0.1), top=0.55)
     panels = spec.subplots(sharex=True, squeeze=False)
     for (top, bottom), (title, (ratio, coherence)) in zip(panels.T, quantities.items(), strict=True):
         for name in ratio:
@@ -152,7 +151,7 @@ def slopes(checks: Sequence[Mapping]) -> Figure:
     """
     columns = min(len(checks), 3)
     rows = -(-len(checks) // columns)
-    figure, spec = style.grid(rows, columns, 2.5, 2.2, gap=(0.6, 0.6), top=0.6)
+    figure, spec = style.grid(rows, columns, 2.5, 2.2, gap=(0.6, 0.6), top=0.5)
     for index, one in enumerate(checks):
         inner = spec[index // columns, index % columns].subgridspec(2, 1, height_ratios=[2, 1], hspace=0.06)
         top, bottom = inner.subplots(sharex=True)
@@ -168,6 +167,7 @@ def slopes(checks: Sequence[Mapping]) -> Figure:
         names = [f"{style.label(name)}$={one['theta'][name]:.2f}$" for name in ("Omega_m", "sigma_8")]
         top.set_title(", ".join(names), pad=3)
         _wavenumbers(top, k)
+        top.set_xlim(0.9 * k[0], 1.1 * k[-1])
         top.tick_params(labelbottom=False)
         bottom.set_xlabel(style.K_LABEL)
         if index % columns == 0:
@@ -267,10 +267,10 @@ def _panels(k, z, values: Mapping[str, np.ndarray]):
     return figure, panels[: len(z)]
 
 
-def _finish(figure: Figure, panels, k, z, label: str) -> Figure:
+def _finish(figure: Figure, panels, k, z, label: str, height: float = 0.06) -> Figure:
     columns = min(len(z), 3)
     for index, axes in enumerate(panels):
-        axes.text(0.04, 0.06, rf"$z={z[index]:g}$", transform=axes.transAxes)
+        axes.text(0.04, height, rf"$z={z[index]:g}$", transform=axes.transAxes)
         _wavenumbers(axes, k)
         if index % columns == 0:
             axes.set_ylabel(label)
@@ -300,6 +300,7 @@ def _bands(axes: Axes, halves: Sequence[float]) -> None:
 def _wavenumbers(axes: Axes, k) -> None:
     axes.set_xscale("log")
     axes.set_xlim(np.min(k), np.max(k))
-    axes.xaxis.set_major_locator(LogLocator(numticks=12))
+    # Less than a decade has few powers of ten.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

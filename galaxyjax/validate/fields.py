@@ -112,26 +112,28 @@ def example(emulator: FieldEmulator, suite: FieldSuite, folder: str | Path, mesh
     """Return what the first run of a suite looks like at its last redshift.
 
     Returns:
-        densities: title -> contrast (n, n, n), of the linear field, 2LPT, the emulator and the simulation.
+        densities: title -> contrast (n, n, n), painted by TSC, of 2LPT, the emulator and the simulation, and
+        the linear field where the simulation starts.
         k (nk,) h/Mpc, up to the lattice's Nyquist, and power: model of `MODELS` or "simulation" -> (nk,)
         (Mpc/h)^3. theta, z, box_size: the run's.
     """
     path = run_paths(folder)[0]
     run, noise = read_run(path), noise_of(path, mesh)
-    z, cosmology = float(run.z[-1]), cosmology_of(run.theta)
+    z, early = float(run.z[-1]), suite.z_start
     modes = linear_field({name: jnp.float32(v) for name, v in run.theta.items()}, noise, run.box_size, mesh)
-    moved = {
-        name: state[0] for name, state in _models(emulator, run.theta, noise, z, run.box_size, mesh).items()
-    }
+    states = _models(emulator, run.theta, noise, z, run.box_size, mesh)
+    moved = {model: states[model][0] for model in MODELS}
     moved["simulation"] = jnp.asarray(run.displacement[-1])
     titles = {"2LPT": "lpt2", "emulator": "emulator", "simulation": "simulation"}
-    shown = {title: np.asarray(density(moved[name], run.box_size, mesh)) for title, name in titles.items()}
-    linear = np.asarray(float(growth_factor(cosmology, z)) * fft.inverse(modes, mesh))
+    paint = lambda x: np.asarray(density(x, run.box_size, mesh, Force(refine=1, scheme="tsc")))  # noqa: E731
+    shown = {title: paint(moved[name]) for title, name in titles.items()}
+    growth = float(growth_factor(cosmology_of(run.theta), early))
+    shown = {f"linear, $z={early:g}$": growth * np.asarray(fft.inverse(modes, mesh)), **shown}
     options = dict(box_size=run.box_size, mesh=mesh, scheme="tsc")
     options["edges"] = shell_edges(noise.shape[0], run.box_size)
     shells = {name: power_spectrum(_density(x, run.box_size, mesh), **options) for name, x in moved.items()}
     return {
-        "densities": {"linear": linear, **shown},
+        "densities": shown,
         "k": np.asarray(shells["simulation"].k),
         "power": {name: np.asarray(found.power) for name, found in shells.items()},
         "theta": run.theta,
