@@ -201,11 +201,11 @@ def _positions(displacement: jax.Array, width: int, reach: int, refine: int):
         if extra:
             furthest = jnp.maximum(furthest, jax.lax.stop_gradient(jnp.abs(displacement[..., axis])))
     positions = jnp.stack(positions, axis=-1).reshape(-1, 3)
-    if not any(wide):  # nobody can leave a block that is the whole box, but NaN is no place either
-        lost = jnp.sum(~jnp.isfinite(jax.lax.stop_gradient(positions)).all(axis=-1), dtype=jnp.int32)
-        return positions, jax.lax.psum(lost, SPATIAL), jnp.zeros((), jnp.int32)
-    # NaN is no place: the comparison is written so that it strays.
-    strays = jnp.sum(~(furthest <= width - reach), dtype=jnp.int32)
+    # Nobody can leave a block that is the whole box, but NaN is no place there either.
+    lost = ~jnp.isfinite(jax.lax.stop_gradient(displacement)).all(axis=-1)
+    if not any(wide):
+        return positions, jax.lax.psum(jnp.sum(lost, dtype=jnp.int32), SPATIAL), jnp.zeros((), jnp.int32)
+    strays = jnp.sum(lost | ~(furthest <= width - reach), dtype=jnp.int32)
     needed = jnp.ceil(jnp.max(jnp.nan_to_num(furthest))).astype(jnp.int32) + reach
     return positions, jax.lax.psum(strays, SPATIAL), jax.lax.pmax(needed, SPATIAL)
 
