@@ -2,6 +2,10 @@
 
 PyPI's `libtpu` has the whole compiler and runs on any x86 Linux. It takes over the process's TPU settings, so
 use a process of its own where a real TPU is in use.
+
+Networks in float32 take long: their convolutions are exact, several passes of bfloat16, written out. The
+gradient of a small V-Net took 61 CPU seconds against 14 in bfloat16, one of 16 and 32 channels at 128 cells a
+side more than 120 against 79 (`benchmarks/tpu_compile.py --limit 120`).
 """
 
 from __future__ import annotations
