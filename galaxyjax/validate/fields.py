@@ -53,7 +53,7 @@ def validate(
     """Return how an emulator and simpler models do against the runs of a suite in `folder`.
 
     Args:
-        runs: only the first so many. redshifts: of the suite's; the last and the last but two when not given.
+        runs: only the first so many. redshifts: of the suite's; the last and the last but two (or all of two) when not given.
         slopes: cosmologies at which d ln P / d Omega_m is checked against the simulator; 0 for none.
 
     Returns:
@@ -66,12 +66,12 @@ def validate(
         DataError: a redshift is not among the suite's.
     """
     paths = run_paths(folder, runs)
-    if redshifts is None:  # the last, and every other before it: neighbours say the same
-        redshifts = suite.redshifts[::-1][::2][:2][::-1]
+    if redshifts is None:  # the last, and one before it that is no neighbour where there is a choice
+        redshifts = suite.redshifts[-3:][::2] if len(suite.redshifts) > 2 else suite.redshifts
     for z in redshifts:
         if z not in suite.redshifts:
             raise DataError(f"validation: z = {z:g} is not among the runs' {suite.redshifts}")
-    edges = EDGES * (2.0 / emulator.spacing)
+    edges = held(EDGES * (2.0 / emulator.spacing), suite.cells, suite.box_size)
     measure = jax.jit(partial(_measure, box_size=suite.box_size, mesh=mesh, edges=edges))
     names = (
         "ratio",
@@ -179,7 +179,8 @@ def slope(emulator: FieldEmulator, suite: FieldSuite, run, mesh: Mesh) -> dict:
     emulator: by reverse-mode differentiation. simulator: by central differences of whole runs. error: the
     largest difference over the largest slope.
     """
-    edges = np.array([0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]) * (2.0 / emulator.spacing)
+    asked = np.array([0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]) * (2.0 / emulator.spacing)
+    edges = held(asked, suite.cells, suite.box_size)
     noise = gaussian.white_noise(suite.key(run.index), suite.cells, mesh)
     theta = {name: jnp.float32(value) for name, value in run.theta.items()}
     spectrum = partial(_log_power, box_size=suite.box_size, mesh=mesh, edges=edges)
@@ -200,6 +201,21 @@ def slope(emulator: FieldEmulator, suite: FieldSuite, run, mesh: Mesh) -> dict:
     truth, k = np.asarray(truth), np.sqrt(edges[1:] * edges[:-1])
     error = np.abs(found - truth).max() / np.abs(truth).max()
     return {"k": k, "emulator": found, "simulator": truth, "error": float(error), "theta": dict(run.theta)}
+
+
+def held(edges: np.ndarray, cells: int, box_size: float) -> np.ndarray:
+    """Return edges of shells that all hold modes of a box: one that holds none is joined to the next.
+
+    In a small box the lowest shells lie between or below its modes, and would be 0 / 0.
+    """
+    unit = 2.0 * np.pi / box_size
+    square = (unit * np.fft.fftfreq(cells, 1.0 / cells)) ** 2
+    k = np.sqrt(square[:, None, None] + square[:, None] + square).ravel()
+    kept = [edges[0]]
+    for edge in edges[1:]:
+        if np.any((k >= kept[-1]) & (k < edge)):
+            kept.append(edge)
+    return np.array(kept)
 
 
 def compare_models(

@@ -31,3 +31,12 @@ def test_one_release_meets_the_test_set_with_one_set_of_weights(tmp_path):
     assert touch_test_set(tmp_path, "1.0.0", "a" * 64, "suite-78")
     ledger = json.loads((tmp_path / "test_ledger.json").read_text())
     assert [entry["release"] for entry in ledger] == ["1.0.0", "1.1.0", "1.0.0"]
+
+
+def test_a_shell_without_modes_joins_the_next():
+    """A box of 32 Mpc/h has no wave below 0.196 h/Mpc; a large box keeps every shell."""
+    from galaxyjax.validate.fields import EDGES, held
+
+    small = held(EDGES, 16, 32.0)
+    assert small[0] == EDGES[0] and small[1] == 0.2 and 0.25 not in small
+    np.testing.assert_array_equal(held(EDGES, 64, 128.0), EDGES)
