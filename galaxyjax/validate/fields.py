@@ -53,7 +53,8 @@ def validate(
     """Return how an emulator and simpler models do against the runs of a suite in `folder`.
 
     Args:
-        runs: only the first so many. redshifts: of the suite's; the last and the last but two (or all of two) when not given.
+        runs: only the first so many. redshifts: of the suite's; when not given the last and
+            the last but two, or all of two.
         slopes: cosmologies at which d ln P / d Omega_m is checked against the simulator; 0 for none.
 
     Returns:

@@ -78,7 +78,7 @@ def test_from_an_empty_folder_to_a_card(command, folder, monkeypatch):
     # Of the coarse simulation and of the emulator, which corrects it, from the same white noise.
     arrays = read_npz(folder / "validation" / "fields.npz")
     assert arrays["ratio.emulator"].shape == arrays["ratio.coarse"].shape == (1, 2, len(arrays["k"]))
-    assert arrays["slope.emulator"].shape == arrays["slope.simulator"].shape == (1, 9)
+    assert arrays["slope.emulator"].shape == arrays["slope.simulator"].shape == (1, 7)
     out, plot = folder / "field.h5", folder / "field.png"
     words = ("--cells", 16, "--seed", 3, "--set", "sigma_8=0.82", "--out", out, "--plot", plot)
     outcome = command("predict", folder, *words)
