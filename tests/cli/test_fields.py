@@ -27,7 +27,7 @@ RANGES = tuple(Range(name, 0.9 * value, 1.1 * value) for name, value in VALUES.i
 OPTIONS = dict(cells=16, box_size=32.0, ranges=RANGES, redshifts=(1.0, 0.0), steps=3, force=Force(refine=1))
 TRUTH = FieldSuite(seed=1, runs=2, **OPTIONS)
 TEST = FieldSuite(seed=2, runs=1, **OPTIONS)
-MODEL = Displacement(spacing=2.0, widths=(4,), blocks=(1,), steps=2, refine=1)
+MODEL = Displacement(spacing=2.0, widths=(4,), blocks=(1,), steps=2, refine=1, halo=12.0)
 TRAINING = FieldTraining(
     MODEL,
     DisplacementSuite(MODEL, TRUTH, held_out_runs=1, snapshots=1),
