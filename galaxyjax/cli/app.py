@@ -42,7 +42,9 @@ VERBS = {
     "quickstart": Word("quickstart", "Quickstart", "from survey data to a posterior in one command"),
     "data": Word("data", "Data", "datasets: list, fetch, verify, describe"),
     "shelf": Word("shelf", "Shelf", "list the emulators at hand, with domain and measured error"),
-    "predict": Word("predict", "Predict", "matter power spectra at one cosmology: table, file, figure"),
+    "predict": Word(
+        "predict", "Predict", "spectra, or a box of matter, at one cosmology: table, file, figure"
+    ),
     "infer": Word("infer", "Infer", "sample a posterior: chains, corner plot, summary"),
     "audit": Word("audit", "Audit", "check a chain against CAMB itself"),
     "simulate": Word("simulate", "Simulate", "run the truth that an emulator learns from (resumable)"),
@@ -56,6 +58,7 @@ EXAMPLES = """\
 examples:
   galaxyjax quickstart --out first_run
   galaxyjax predict matter_power --set omega_cdm=0.12 h=0.68 --z 0 0.5 1 --plot spectra.png
+  galaxyjax predict nbody_field --cells 64 --seed 1 --out field.h5 --plot field.png
   galaxyjax infer kids1000 --out chains/kids1000
   galaxyjax audit chains/kids1000
 """

@@ -114,7 +114,7 @@ def compute(
     cosmology = cosmology_of(theta)
     growth, early = (float(growth_factor(cosmology, redshift)) for redshift in (z, EARLY))
     today = linear_power(cosmology, theta["sigma_8"])
-    start = linear_density(noise, today, box_size, mesh)
+    start = jax.jit(lambda noise: linear_density(noise, today, box_size, mesh))(noise)
     # Up to the lattice's Nyquist wavenumber; the finer mesh keeps its own aliases away from there.
     shells = {"box_size": box_size, "mesh": mesh, "edges": shell_edges(cells, box_size, 1.0)}
     found = power_spectrum(made.density(2 * cells, "tsc"), scheme="tsc", **shells)

@@ -21,6 +21,8 @@ from galaxyjax.fields.gravity import Force, density
 from galaxyjax.mesh.topology import GRID, LATTICE, build_mesh, check_field
 from galaxyjax.simulate.fields import cosmology_of, linear_field
 
+_paint = jax.jit(density, static_argnums=(1, 2, 3))  # whole: op by op it takes a hundred compilations
+
 
 @partial(
     jax.tree_util.register_dataclass,
@@ -58,7 +60,7 @@ class FieldPrediction:
                 "average a finer grid for a coarser one"
             )
         force = Force(refine=cells // n, halo=self.halo, scheme=scheme)
-        return density(self.displacement, self.box_size, self.mesh, force)
+        return _paint(self.displacement, self.box_size, self.mesh, force)
 
     @property
     def positions(self) -> jax.Array:

@@ -121,26 +121,45 @@ def example(emulator: FieldEmulator, suite: FieldSuite, folder: str | Path, mesh
     path = run_paths(folder)[0]
     run, noise = read_run(path), noise_of(path, mesh)
     z, early = float(run.z[-1]), suite.z_start
-    modes = linear_field({name: jnp.float32(v) for name, v in run.theta.items()}, noise, run.box_size, mesh)
     states = _models(emulator, run.theta, noise, z, run.box_size, mesh)
     moved = {model: states[model][0] for model in MODELS}
     moved["simulation"] = jnp.asarray(run.displacement[-1])
-    titles = {"2LPT": "lpt2", "emulator": "emulator", "simulation": "simulation"}
-    paint = lambda x: np.asarray(density(x, run.box_size, mesh, Force(refine=1, scheme="tsc")))  # noqa: E731
-    shown = {title: paint(moved[name]) for title, name in titles.items()}
-    growth = float(growth_factor(cosmology_of(run.theta), early))
-    shown = {f"linear, $z={early:g}$": growth * np.asarray(fft.inverse(modes, mesh)), **shown}
-    options = dict(box_size=run.box_size, mesh=mesh, scheme="tsc")
-    options["edges"] = shell_edges(noise.shape[0], run.box_size)
-    shells = {name: power_spectrum(_density(x, run.box_size, mesh), **options) for name, x in moved.items()}
+    theta = {name: jnp.float32(value) for name, value in run.theta.items()}
+    grid = jax.device_get(_linear_at(theta, noise, jnp.float32(early), run.box_size, mesh))
+    shown, power = {f"linear, $z={early:g}$": grid}, {}
+    titles = {"lpt2": "2LPT", "emulator": "emulator", "simulation": "simulation"}
+    for name, x in moved.items():
+        grid, k, power[name] = jax.device_get(_appearance(x, run.box_size, mesh))
+        if name in titles:
+            shown[titles[name]] = grid
     return {
         "densities": shown,
-        "k": np.asarray(shells["simulation"].k),
-        "power": {name: np.asarray(found.power) for name, found in shells.items()},
+        "k": k,
+        "power": power,
         "theta": run.theta,
         "z": z,
         "box_size": run.box_size,
     }
+
+
+@partial(jax.jit, static_argnames=("box_size", "mesh"))
+def _linear_at(theta: dict, noise, z, box_size: float, mesh: Mesh):
+    """The linear density contrast at redshift z."""
+    modes = linear_field(theta, noise, box_size, mesh)
+    return growth_factor(cosmology_of(theta), z).astype(noise.dtype) * fft.inverse(modes, mesh)
+
+
+@partial(jax.jit, static_argnames=("box_size", "mesh"))
+def _appearance(x, box_size: float, mesh: Mesh):
+    """A density to look at, and k and P to the lattice's Nyquist wavenumber."""
+    shells = power_spectrum(
+        _density(x, box_size, mesh),
+        box_size=box_size,
+        mesh=mesh,
+        scheme="tsc",
+        edges=shell_edges(x.shape[0], box_size),
+    )
+    return density(x, box_size, mesh, Force(refine=1, scheme="tsc")), shells.k, shells.power
 
 
 def summary(result: Mapping) -> dict:
