@@ -144,7 +144,7 @@ def agreement(n: int, steps: int, refine: int, spacing: float = SPACING) -> dict
     mesh, box = build_mesh("data=1"), n * spacing
     modes, x, v = start(n, spacing)
     run, perturb = peer(n, steps, refine, spacing)
-    first = perturb(modes)
+    first = jax.jit(perturb)(modes)
     mine, theirs = jax.jit(ours(n, steps, refine, spacing))(x, v), jax.jit(run)(x, v)
     away = lambda a, b: float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))  # noqa: E731
     grids = [density(pair[0], box, mesh, Force(refine=1)) for pair in (mine, theirs)]
