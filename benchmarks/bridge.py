@@ -73,7 +73,7 @@ def _show(result: dict) -> None:
     """Mean over the judging pairs: P and r of density, P of lattice velocities, against GADGET-4."""
     for z, models in result["redshifts"].items():
         print(f"\nz = {z}, k = {np.round(result['k'], 2)} h/Mpc")
-        for name in ("lpt2", "coarse", "pm10", "before", "after"):
+        for name in ("lpt2", "coarse", "fastpm", "before", "after"):
             ratio, coherence, velocity = np.mean(models[name], axis=0)[:3]
             print(f"{name:7s} P {np.round(ratio, 3)}  r {np.round(coherence, 4)}  Pv {np.round(velocity, 3)}")
 

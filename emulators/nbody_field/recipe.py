@@ -25,16 +25,16 @@ TRUTH = FieldSuite(seed=31001, runs=160, cells=32, box_size=64.0, ranges=RANGES)
 # Never seen in training or in any choice; touched once a release.
 TEST = FieldSuite(seed=88002, runs=8, cells=64, box_size=128.0, ranges=RANGES)
 
-MODEL = Displacement(spacing=2.0, widths=(8, 16), blocks=(1, 1), steps=10, refine=2)
+MODEL = Displacement(spacing=2.0, widths=(8, 16), blocks=(1, 1), steps=10, refine=3, pace=1.5, scale=0.02)
 
 TRAINING = FieldTraining(
     model=MODEL,
     source=DisplacementSuite(MODEL, TRUTH, held_out_runs=12, snapshots=3),
     cells=32,
     fit=FieldFitConfig(
-        steps=700, batch=1, learning_rate=6e-3, warmup=30, evaluate_every=100, save_every=100, ema=0.99
+        steps=700, batch=1, learning_rate=3e-3, warmup=30, evaluate_every=100, save_every=100, ema=0.99
     ),
-    loss=DisplacementLoss(derivative=0.15),
+    loss=DisplacementLoss(displacement=0.25, derivative=0.1, density=0.5, spectrum=10.0),
 )
 
 
@@ -51,7 +51,7 @@ def contract() -> Contract:
     names = tuple(text)
     return Contract(
         name="nbody_field",
-        version="1.0.0",
+        version="1.1.0",
         description="The non-linear matter field from white noise: displacement, velocity, density",
         licence="Apache-2.0",
         family="displacement",

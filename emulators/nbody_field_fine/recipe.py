@@ -30,7 +30,7 @@ OPTIONS = dict(cells=32, box_size=32 * SPACING, ranges=RANGES, redshifts=(2.0, 1
 TRUTH = FieldSuite(seed=31501, runs=48, **OPTIONS)
 TEST = FieldSuite(seed=88502, runs=8, **OPTIONS)
 
-MODEL = Displacement(spacing=SPACING, widths=(8, 16), blocks=(1, 1), steps=8, refine=2, scale=0.2)
+MODEL = Displacement(spacing=SPACING, widths=(8, 16), blocks=(1, 1), steps=10, refine=3, pace=1.5)
 LOSS = DisplacementLoss(scales=(0.3, 3.0, 4.0, 15.0), halo=24)
 
 TRAINING = FieldTraining(

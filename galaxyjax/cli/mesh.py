@@ -5,7 +5,7 @@ A verb declares ``mesh: Sizes = None`` and asks `mesh_of` for the mesh, saying w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -24,7 +24,7 @@ def mesh_of(
     axes: Sequence[str] = ("data", "x", "y"),
     *,
     why: str = "",
-    default: str | None = None,
+    default: str | Callable[[int], str] | None = None,
     several: bool = False,
 ) -> Mesh:
     """Return the mesh of a verb; call it before anything touches a device.
@@ -33,7 +33,8 @@ def mesh_of(
         sizes: what --mesh said, such as "data=2,x=2,y=2".
         axes: those along which the verb can divide its work; any other must have size 1.
         why: what the verb divides, for the message: "chains lie along data".
-        default: the mesh when --mesh is absent; None for all devices on "data".
+        default: the mesh when --mesh is absent, or what makes it from the number of devices; None for all
+            devices on "data".
         several: whether the verb works on several processes, which then start here.
 
     Raises:
@@ -42,7 +43,7 @@ def mesh_of(
     """
     from galaxyjax.mesh.topology import MeshShape, build_mesh, start
 
-    shape = MeshShape.parse(sizes if sizes is not None else default or "")
+    shape = MeshShape.parse(sizes if sizes is not None else default if isinstance(default, str) else "")
     useless = [f"{axis}={n}" for axis, n in shape.sizes().items() if n > 1 and axis not in axes]
     if useless:
         reason = f" ({why})" if why else ""
@@ -54,6 +55,10 @@ def mesh_of(
         start()
     else:
         one_process(verb)
+    if sizes is None and callable(default):
+        import jax
+
+        return build_mesh(default(jax.device_count()))
     return build_mesh(None if sizes is None and default is None else shape)
 
 

@@ -36,7 +36,7 @@ class Train:
     runs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Train on the first N truth runs only."""
     mesh: Sizes = None
-    """Devices along data, x, y and stage (a pipeline); all on data when left out; see launch --help."""
+    """Devices along data, x, y and stage (a pipeline); see launch --help. Else all: the batch, then space."""
     profile: bool = False
     """Write a trace of steps for TensorBoard or Perfetto beside the checkpoints (networks of fields)."""
     hang_after: Annotated[float, tyro.conf.arg(metavar="S")] = 1800.0
@@ -96,9 +96,15 @@ class Train:
         console.say(f"next: galaxyjax validate {out}")
 
     def _fields(self, recipe: ModuleType, folder: Path, file: Path) -> None:
-        mesh = mesh_of(self.mesh, "train", ("data", "x", "y", "stage"), several=True)
         from galaxyjax.cli import train_field
 
+        mesh = mesh_of(
+            self.mesh,
+            "train",
+            ("data", "x", "y", "stage"),
+            several=True,
+            default=lambda devices: train_field.spread(recipe.TRAINING, devices),
+        )
         training = train_field.with_truth(
             recipe.TRAINING, truth_folder(self.truth, folder) / "truth", self.runs
         )

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import gcd
 from pathlib import Path
 from types import ModuleType
 
@@ -79,6 +80,17 @@ def with_truth(training: FieldTraining, folder: Path, runs: int | None) -> Field
     return replace(training, source=replace(source, suite=suite, folder=folder))
 
 
+def spread(training: FieldTraining, devices: int) -> str:
+    """Return the mesh of all devices for a recipe: as much of the batch as divides, then planes of x, then y.
+
+    What divides neither gets the mesh's own error, with its numbers.
+    """
+    data = gcd(devices, training.fit.batch)
+    blocks = training.cells // training.model.multiple
+    x = gcd(devices // data, blocks)
+    return f"data={data},x={x},y={devices // data // x}"
+
+
 @contextmanager
 def leave_at_once_on_error() -> Iterator[None]:
     """Within: a process of several that fails says its error and ends.
@@ -115,7 +127,6 @@ def _write(training, recipe, file, out, trained: Trained, whole, mesh, wall: flo
         "processes": jax.process_count(),
         "seconds_a_step": trained.seconds_a_step,
         "model_flop_utilisation": trained.utilisation,
-        "wall_s": wall,
         "identity": training.identity(),
     }
     write_json(out / "validation" / "training.json", about)

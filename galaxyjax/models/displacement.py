@@ -50,8 +50,9 @@ class Displacement:
     """Hyperparameters of the family. spacing: of the particles, Mpc/h. widths, blocks, remat, dtype: of the
     V-Net.
 
-    steps: of the coarse simulation from z_start; 0 takes second-order perturbation theory instead. refine,
-    scheme, halo: its force, see `fields.gravity.Force`. scale: of the correction, cells.
+    steps, pace: of the coarse simulation from z_start, see `nbody.schedule`; 0 steps take second-order
+    perturbation theory instead. refine, scheme, halo: its force, see `fields.gravity.Force`. scale: of the
+    correction, cells.
 
     Raises ConfigError when these contradict each other.
     """
@@ -65,6 +66,7 @@ class Displacement:
     scheme: str = "tsc"
     halo: float = 20.0
     scale: float = 0.1
+    pace: float = 1.0
     remat: bool = False
     dtype: str | None = None
 
@@ -114,7 +116,8 @@ class Displacement:
         z = jnp.asarray(z, dtype)
         first, growth = lpt.first_order(modes, mesh), growth_factor(cosmology, z)
         if self.steps:
-            options = dict(box_size=box_size, steps=self.steps, z_start=self.z_start, force=self.force)
+            options = dict(box_size=box_size, steps=self.steps, z_start=self.z_start, pace=self.pace)
+            options |= dict(force=self.force)
             x, v = nbody.nbody(modes, cosmology, z, mesh, **options)
         else:
             x, v = nbody.begin(modes, cosmology, z, mesh)

@@ -182,9 +182,9 @@ def _fields(fields: Mapping, spacing: float) -> list[str]:
     return [
         f"{fields['runs']} runs; k in h/Mpc. P means the largest abs(P / P_truth - 1), r the correlation of "
         "phases. Every model stands on the same lattice and starts from the same white noise; the coarse "
-        "simulation is the emulator's own input, the one of 10 steps has the same force mesh. The slope by "
-        "Omega_m is at z = 0, fixed sigma_8 and white noise: differentiated, against differences of the "
-        "simulator, over the largest slope.",
+        "simulation is the emulator's own input, FastPM takes ten steps equal in D on the same force "
+        "mesh. The slope by Omega_m is at z = 0, fixed sigma_8 and white noise: differentiated, against "
+        "differences of the simulator, over the largest slope.",
         table(field_table.headers(fields), field_table.rows(fields, spacing)),
     ]
 

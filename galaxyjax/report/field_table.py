@@ -9,7 +9,7 @@ from typing import NamedTuple
 MODELS = {
     "emulator": "emulator",
     "coarse": "its coarse simulation",
-    "pm10": "10 steps",
+    "fastpm": "FastPM, 10 steps",
     "lpt2": "2LPT",
     "lpt1": "1LPT",
 }

@@ -112,8 +112,8 @@ def _words(error: Mapping) -> str:
         f"z = {error['z']:g}. k is in h/Mpc. P: the largest |P / P_simulation − 1|; r: of phases. Every "
         "model starts from the same white noise, so the scatter between boxes cancels. Density is painted on "
         "a mesh twice as fine as the lattice, momentum on one as fine. The coarse simulation is the "
-        "emulator's own input; the one of "
-        "10 steps has the same force mesh."
+        "emulator's own input; FastPM takes ten "
+        "steps equal in D on the same force mesh."
     )
 
 

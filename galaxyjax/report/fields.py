@@ -23,7 +23,7 @@ from galaxyjax.report.style import new_figure, styled
 LINES = {
     "emulator": (style.BLUE, "-"),
     "coarse": (style.VERMILION, (0, (5, 1.5))),
-    "pm10": (style.GREEN, (0, (3, 1, 1, 1))),
+    "fastpm": (style.GREEN, (0, (3, 1, 1, 1))),
     "lpt2": (style.PURPLE, (0, (1, 1))),
     "lpt1": (style.ORANGE, (0, (4, 2))),
     "linear theory": (style.GREY, "-"),

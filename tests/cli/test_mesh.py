@@ -1,13 +1,18 @@
 """--mesh on every verb that computes: the same numbers, or one line that says what does not fit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from galaxyjax.cli.mesh import mesh_of
+from galaxyjax.cli.train_field import spread
 from galaxyjax.core.errors import ConfigError, UnknownName
 from galaxyjax.mesh.topology import several
+from galaxyjax.models.vnet import VNet
+from galaxyjax.train.config import FieldFitConfig
+from galaxyjax.train.field import FieldTraining
 
 RECIPE = """
 from galaxyjax.train.spectrum import SpectrumTraining
@@ -73,6 +78,11 @@ def test_the_default_is_the_verbs_own():
     assert dict(mesh_of(None, "train").shape) == {"data": 8, "x": 1, "y": 1}
     assert dict(mesh_of(None, "predict", default="data=1").shape) == {"data": 1, "x": 1, "y": 1}
     assert dict(mesh_of("data=2,x=2,y=2", "train").shape) == {"data": 2, "x": 2, "y": 2}
+    assert dict(mesh_of(None, "train", default=lambda n: f"data=2,x={n // 2}").shape) == {
+        "data": 2,
+        "x": 4,
+        "y": 1,
+    }
     assert mesh_of("stage=2,data=4", "train", ("data", "stage")).size == 8
     with pytest.raises(
         ConfigError, match="train --mesh stage=2: stage=2 would divide nothing; give data and x"
@@ -88,3 +98,10 @@ def test_predict_on_eight_devices_says_what_one_says(command, emulator_folder):
     assert np.shape(eight["power"]) == (3, 37)
     np.testing.assert_allclose(eight["power"], one["power"], rtol=2e-6)
     assert eight["k"] == one["k"] and eight["derived"] == one["derived"]
+
+
+def test_training_of_fields_divides_the_batch_and_then_space():
+    model = VNet(1, 1, (4, 8), (1, 1))
+    training = FieldTraining(model, None, cells=32, fit=FieldFitConfig(batch=2))
+    assert [spread(training, n) for n in (1, 2, 8)] == ["data=1,x=1,y=1", "data=2,x=1,y=1", "data=2,x=4,y=1"]
+    assert spread(replace(training, cells=8), 32) == "data=2,x=4,y=4"

@@ -65,6 +65,16 @@ def test_kicks_keep_the_growth_of_perturbation_theory():
 GROWTH = (np.linspace(20.0, 0.0, 4001), np.asarray(growth_factor(LCDM, jnp.linspace(20.0, 0.0, 4001))))
 
 
+@pytest.mark.parametrize("start", [None, 9.0])
+def test_steps_are_equal_in_a_power_of_growth(start):
+    plan = nbody.schedule(LCDM, jnp.float32(0.5), 5, z_start=start, pace=1.5)
+    first, last = (float(growth_factor(LCDM, z)) if z is not None else 0.0 for z in (start, 0.5))
+    edges = first + np.concatenate([[0.0], 2.0 * np.cumsum(np.asarray(plan.drift))])
+    assert edges[-1] == pytest.approx(last, rel=1e-5)
+    np.testing.assert_allclose(np.diff(edges**1.5), (last**1.5 - first**1.5) / 5, rtol=1e-4)
+    np.testing.assert_allclose(plan.keep + plan.pull * 0.5 * (edges[1:] + edges[:-1]), 1.0, rtol=1e-5)
+
+
 def test_in_a_flat_universe_of_matter_the_kick_is_a_fraction():
     """Einstein-de Sitter: what keeps D2 = -3/7 D^2, worked out in units of half a step."""
     plan = nbody.schedule(
@@ -139,8 +149,8 @@ def unrolled(x, v, plan, box, force):
     return x, v
 
 
-@pytest.mark.parametrize("kick, start", [("bullfrog", None), ("fastpm", 9.0)])
-def test_the_gradient_is_that_of_plain_autodiff_and_of_differences(kick, start, float64):
+@pytest.mark.parametrize("kick, start, pace", [("bullfrog", None, 2.0), ("fastpm", 9.0, 1.0)])
+def test_the_gradient_is_that_of_plain_autodiff_and_of_differences(kick, start, pace, float64):
     n, box, steps = 8, 32.0, 2
     mode_values = smooth_modes(n, box, 0.5, dtype=jnp.float64)
     rng = np.random.default_rng(1)
@@ -149,7 +159,7 @@ def test_the_gradient_is_that_of_plain_autodiff_and_of_differences(kick, start, 
     def score(evolve, values, cosmology, z):
         modes = mode_values.replace(values)
         state = nbody.begin(modes, cosmology, start, ONE)
-        x, v = evolve(*state, nbody.schedule(cosmology, z, steps, kick, start))
+        x, v = evolve(*state, nbody.schedule(cosmology, z, steps, kick, start, pace))
         return jnp.sum(weights[0] * x) + jnp.sum(weights[1] * v**2)
 
     ours = partial(score, lambda x, v, plan: nbody.evolve(x, v, plan, ONE, box, COARSE))
@@ -230,6 +240,8 @@ def test_what_makes_no_sense_is_refused():
     modes = smooth_modes(8, 32.0, 0.1)
     with pytest.raises(ConfigError, match="steps=0 must be at least 1"):
         nbody.nbody(modes, LCDM, 0.0, ONE, box_size=32.0, steps=0)
+    with pytest.raises(ConfigError, match="pace=0.5 must be at least 1"):
+        nbody.nbody(modes, LCDM, 0.0, ONE, box_size=32.0, pace=0.5)
     with pytest.raises(UnknownName, match="bullfrog"):
         nbody.nbody(modes, LCDM, 0.0, ONE, box_size=32.0, kick="leapfrog")
     with pytest.raises(ConfigError, match="fastpm.*z_start"):
