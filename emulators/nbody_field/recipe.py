@@ -34,7 +34,7 @@ TRAINING = FieldTraining(
     fit=FieldFitConfig(
         steps=700, batch=1, learning_rate=3e-3, warmup=30, evaluate_every=100, save_every=100, ema=0.99
     ),
-    loss=DisplacementLoss(displacement=0.25, derivative=0.1, density=0.5, spectrum=10.0),
+    loss=DisplacementLoss(displacement=0.25, derivative=0.1, density=0.5, spectrum=10.0, floor=0.02),
 )
 
 

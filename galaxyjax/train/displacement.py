@@ -157,6 +157,10 @@ class DisplacementLoss:
 
     scales: what displacement and derivative (cells), density and momentum are measured in. The Eulerian
     fields are painted by CIC on a mesh as fine as the lattice; momentum is (1 + delta) dx/dD. halo: in cells.
+
+    floor: what makes the loss of an example relative: it is divided by this plus the loss of no correction,
+    so that boxes with much structure, where most of what is missed is chaos, do not drown the others. None
+    leaves it absolute.
     """
 
     displacement: float = 1.0
@@ -166,19 +170,28 @@ class DisplacementLoss:
     spectrum: float = 1.0
     scales: tuple[float, float, float, float] = (0.15, 1.0, 1.0, 5.0)
     halo: int = 12
+    floor: float | None = None
 
     def __call__(self, prediction: jax.Array, batch: FieldBatch, axes: tuple[str, str]) -> jax.Array:
-        field, target = batch.field, batch.target
+        growth = batch.style[:, 1]
+        found = []
+        for field, mine, target, at in zip(batch.field, prediction, batch.target, growth, strict=True):
+            loss = self._one(field, mine, target, at)
+            if self.floor is not None:
+                nothing = self._one(field, jnp.zeros_like(target), target, at)
+                loss = loss / (self.floor + jax.lax.pmean(nothing, axes))
+            found.append(loss)
+        return sum(found) / len(found)
+
+    def _one(self, field, prediction, target, growth):
+        """The loss of one box's block."""
         x, v, y, w = self.scales
-        growth = batch.style[:, 1][:, None, None, None, None]
         # Early corrections are small and count as much.
         missed = (prediction - target) / growth
         total = self.displacement * jnp.mean(jnp.square(missed[..., :3] / x))
         total += self.derivative * jnp.mean(jnp.square(missed[..., 3:] / v))
         if self.density or self.momentum or self.spectrum:
-            one = lambda f, p, t: self._eulerian(f, p, t, y, w)  # noqa: E731
-            parts = [one(*each) for each in zip(field, prediction, target, strict=True)]
-            total += sum(parts) / len(parts)
+            total += self._eulerian(field, prediction, target, y, w)
         return total
 
     def _eulerian(self, field, prediction, target, y, w):

@@ -16,6 +16,32 @@ COSMOLOGIES = [
 ]
 
 
+# Omega_m, Omega_b, h and T(k) by Colossus 1.4.0 (Diemer 2018), `modelEisenstein98` with T_CMB = 2.7255 K.
+WAVENUMBERS = [1e-3, 0.02, 0.07, 0.2, 1.0, 5.0]
+# fmt: off
+COLOSSUS = [
+    (0.31, 0.049, 0.68, [
+        0.99231013778, 0.58435932086, 0.20439932619, 0.055428941838, 0.004723720871, 3.0875665098e-4,
+    ]),
+    (0.15, 0.07, 0.55, [
+        0.9628892225, 0.28050600707, 0.051377890012, 0.0083133110871, 5.2586479172e-4, 3.0218278144e-5,
+    ]),
+    (0.2, 0.06, 0.6, [
+        0.97962748168, 0.39818242472, 0.095363000906, 0.019399723402, 0.0014147860618, 8.5485543075e-5,
+    ]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("matter, baryons, h, expected", COLOSSUS)
+def test_the_transfer_function_is_another_implementations(matter, baryons, h, expected, float64):
+    cosmology = Cosmology.from_mapping(
+        {"Omega_m": matter, "Omega_b": baryons, "h": h, "n_s": 0.96, "ln10A_s": 3.0, "m_nu": 0.0}
+    )
+    found = eisenstein_hu(cosmology, jnp.array(WAVENUMBERS))
+    np.testing.assert_allclose(found / found[0], np.array(expected) / expected[0], rtol=1e-9)
+
+
 @pytest.mark.parametrize("cosmology, allowed", list(zip(COSMOLOGIES, (0.04, 0.06, 0.06), strict=True)))
 def test_the_spectrum_is_cambs_within_the_fit(cosmology, allowed):
     """At equal sigma_8, to the per cents of P that the fit claims (1 to 3% in the transfer function)."""

@@ -1,6 +1,7 @@
 """Examples from suites of fields, turned and drawn by (seed, step); the loss on any mesh."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -76,12 +77,12 @@ def test_features_and_target_add_up_to_the_run(source):
 def test_the_loss_is_zero_for_the_truth_and_equal_on_eight_devices(source):
     found = []
     # A halo no wider than a block of 4 cells; boxes of 8 move less than 3.
-    loss = DisplacementLoss(halo=4)
+    loss = DisplacementLoss(halo=4, floor=0.05)
     for shape in ("x=1", "x=2,y=2"):
         mesh = build_mesh(shape)
         batch = source.batch(mesh, 1, 0, 0)
 
-        def value(prediction, batch, mesh=mesh):
+        def value(prediction, batch, mesh=mesh, loss=loss):
             inside = lambda p, b: jax.lax.pmean(loss(p, b, ("x", "y")), mesh.axis_names)  # noqa: E731
             return jax.shard_map(inside, mesh=mesh, in_specs=(LAYOUT.field, LAYOUT), out_specs=P())(
                 prediction, batch
@@ -91,6 +92,8 @@ def test_the_loss_is_zero_for_the_truth_and_equal_on_eight_devices(source):
         start = jnp.zeros_like(batch.target)
         found.append(jax.jit(jax.value_and_grad(value))(start, FieldBatch(*batch)))
     (one, slope), (several, slopes) = found
+    absolute = float(jax.jit(partial(value, loss=replace(loss, floor=None)))(start, batch))
+    assert one == pytest.approx(absolute / (absolute + 0.05), rel=1e-4)
     np.testing.assert_allclose(several, one, rtol=1e-4)
     np.testing.assert_allclose(slopes, slope, atol=1e-4 * float(jnp.abs(slope).max()))
 
