@@ -42,7 +42,8 @@ def main() -> None:
     result = {}
     for name, model in models.items():
         source = replace(base.source, model=model).at(given.truth / "truth")
-        training = replace(base, model=model, source=source, fit=replace(base.fit, steps=given.steps))
+        fit = dict(steps=given.steps, batch=1, accumulate=1, evaluate_every=50, save_every=50)
+        training = replace(base, model=model, source=source, fit=replace(base.fit, **fit))
         weights = train(training, mesh, given.out / name, label=name).weights
         contract = replace(recipe.contract(), hyperparameters=model.hyperparameters())
         emulator = save(given.out / f"{name}_emulator", weights, contract)

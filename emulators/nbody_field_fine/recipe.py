@@ -30,15 +30,30 @@ OPTIONS = dict(cells=32, box_size=32 * SPACING, ranges=RANGES, redshifts=(2.0, 1
 TRUTH = FieldSuite(seed=31501, runs=48, **OPTIONS)
 TEST = FieldSuite(seed=88502, runs=8, **OPTIONS)
 
-MODEL = Displacement(spacing=SPACING, widths=(8, 16), blocks=(1, 1), steps=10, refine=3, pace=1.5)
-LOSS = DisplacementLoss(scales=(0.3, 3.0, 4.0, 15.0), halo=24)
+MODEL = Displacement(spacing=SPACING, widths=(8, 16), blocks=(1, 1), steps=10, refine=3, pace=2.0, scale=0.1)
+LOSS = DisplacementLoss(
+    displacement=0.25,
+    derivative=0.1,
+    density=0.25,
+    spectrum=10.0,
+    scales=(0.3, 3.0, 4.0, 15.0),
+    halo=24,
+    floor=0.05,
+)
 
 TRAINING = FieldTraining(
     model=MODEL,
     source=DisplacementSuite(MODEL, TRUTH, held_out_runs=4, snapshots=3),
     cells=32,
     fit=FieldFitConfig(
-        steps=240, batch=1, learning_rate=6e-3, warmup=20, evaluate_every=60, save_every=60, ema=0.98
+        steps=120,
+        batch=4,
+        accumulate=4,
+        learning_rate=3e-3,
+        warmup=10,
+        evaluate_every=30,
+        save_every=30,
+        ema=0.95,
     ),
     loss=LOSS,
 )
@@ -46,7 +61,7 @@ TRAINING = FieldTraining(
 
 def fine_tuning(start: str, suite: FieldSuite, held_out_runs: int) -> FieldTraining:
     """The second half: on runs of a finer code in `suite`'s folder, from the weights of the first."""
-    fit = replace(TRAINING.fit, steps=120, learning_rate=2e-3)
+    fit = replace(TRAINING.fit, steps=60, evaluate_every=15, save_every=15)
     source = DisplacementSuite(MODEL, suite, held_out_runs=held_out_runs, snapshots=2)
     return replace(TRAINING, source=source, fit=fit, start=Start(start))
 
