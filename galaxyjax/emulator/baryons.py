@@ -76,10 +76,14 @@ class WithBaryons:
         for name in theta:
             if name not in spectrum and name not in response:
                 raise unknown_name("parameter", name, (*spectrum, *response))
-        ours = {name: value for name, value in theta.items() if name in spectrum}
-        theirs = {name: value for name, value in theta.items() if name in response}
+        ours = self._own(theta)
         power = self.spectrum.predict(ours, k=k, z=z, output=output)
-        return power * self.response.predict(theirs, k=k, z=z, output=RESPONSE).astype(power.dtype)
+        return power * self.factor(theta, k, z).astype(power.dtype)
+
+    def factor(self, theta: Mapping[str, ArrayLike], k: ArrayLike, z: ArrayLike) -> jax.Array:
+        """The response alone, R (..., nz, nk), at its own inputs among theta."""
+        own = {name: value for name, value in theta.items() if name in self.response.contract.domain}
+        return self.response.predict(own, k=k, z=z, output=RESPONSE)
 
     def sigma8(self, theta: Mapping[str, ArrayLike], z: ArrayLike = 0.0) -> jax.Array:
         """As `Emulator.sigma8`: baryons do not enter the linear amplitude."""

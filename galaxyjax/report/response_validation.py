@@ -69,10 +69,10 @@ def left_out(results: Sequence[LeftOut], responses: Responses, k_judged: float) 
     kept = k <= 1.001 * k_judged
     for axes, result in zip(panels.flat, order, strict=True):
         band = 100.0 * result.sigma[0][kept]
-        axes.fill_between(k[kept], -band, band, color=style.GREY, alpha=0.35, lw=0, label="stated, z = 0")
+        axes.fill_between(k[kept], -band, band, color=style.GREY, alpha=0.35, lw=0, label=r"stated, $z=0$")
         for z, shade in zip(SHOWN_Z, shades, strict=True):
             row = int(np.argmin(np.abs(responses.z - z)))
-            axes.plot(k[kept], 100.0 * np.expm1(result.error[row])[kept], color=shade, label=f"z = {z:g}")
+            axes.plot(k[kept], 100.0 * np.expm1(result.error[row])[kept], color=shade, label=rf"$z={z:g}$")
         for value in (-1.0, 1.0):
             axes.axhline(value, color=style.BLACK, ls=":", lw=0.7)
         axes.set_xscale("log")
@@ -109,7 +109,7 @@ def measured(responses: Responses) -> Figure:
         axes.set_ylim(0.75, 1.15)
         axes.set_xlim(0.05, responses.k[-1])
         axes.set_xlabel(style.K_LABEL)
-        axes.text(0.05, 0.93, f"z = {z:g}", transform=axes.transAxes, va="top")
+        axes.text(0.05, 0.93, rf"$z={z:g}$", transform=axes.transAxes, va="top")
     panels[0].set_ylabel(style.label("response"))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="upper center", ncols=5)
     return figure
@@ -138,10 +138,10 @@ def families(responses: Responses) -> Figure:
         for code in feedback.CAMELS:
             axes.plot(K, np.exp(feedback.camels(code, K, np.array([z]))[0]), label=f"CAMELS {code}")
         axes.set_xscale("log")
-        axes.set_xlim(0.1, 10.0)
+        axes.set_xlim(K[0], K[-1])
         axes.set_ylim(0.7, 1.05)
         axes.set_xlabel(style.K_LABEL)
-        axes.text(0.05, 0.07, f"z = {z:g}", transform=axes.transAxes)
+        axes.text(0.05, 0.07, rf"$z={z:g}$", transform=axes.transAxes)
     panels[0].set_ylabel(style.label("response"))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="upper center", ncols=3)
     return figure
