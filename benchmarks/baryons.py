@@ -4,10 +4,11 @@
     galaxyjax simulate emulators/baryon_response
     python benchmarks/baryons.py [--truth truth/baryon_response] [--repeats 201] [--only-speed]
 
-The package evaluates one parameter point at one redshift a call, ours any number: timed are one point at one
-redshift, one point at the 24 redshifts of a lensing projection, and 1000 points, each against as many calls of
-theirs (one timed, scaled up), at 31 k. Both run in this process and take turns; ratios are of medians and of the
-fastest tenth of the turns, which other work on the machine hardly touches. The package unpickles its own data: its sha256 is checked first.
+The package evaluates one parameter point at one redshift a call, ours any number: timed are one point at
+one redshift, one point at the 24 redshifts of a lensing projection, and 1000 points, each against as many
+calls of theirs (one timed, scaled up), at 31 k. Both run in this process and take turns; ratios are of
+medians and of the fastest tenth of the turns, which other work on the machine hardly touches. The package
+unpickles its own data: its sha256 is checked first.
 """
 
 import argparse
@@ -63,7 +64,9 @@ def main() -> int:
 
 def choices(training, responses) -> None:
     """Leave-one-out around the recipe's rate and lengths: fixed there, not fitted fold by fold."""
-    print("rate  lengths (gas, stars, jets)   inside   outside   covered   within   log likelihood of the gas line")
+    print(
+        print("rate  lengths (gas, stars, jets)   inside  outside  covered  within  ln likelihood of the gas")
+    )
     model = training.model
     tried = [(model.gas_rate, model.lengths)]
     tried += [(rate, model.lengths) for rate in (0.06, 0.08, 0.12, 0.15)]
@@ -74,7 +77,8 @@ def choices(training, responses) -> None:
         results = leave_one_out(other, responses)
         row = summarise(results, responses.k, other.k_judged)
         print(
-            f"{rate:.2f}  {lengths!s:<27} {100 * row['largest_inside']:6.2f}%  {100 * row['largest_outside']:6.1f}%"
+            f"{rate:.2f}  {lengths!s:<27} {100 * row['largest_inside']:6.2f}%"
+            f"  {100 * row['largest_outside']:6.1f}%"
             f"  {100 * row['covered']:6.0f}%  {row['simulations_within_sigma']} of {row['count']}"
             f"  {line_likelihood(other, responses):8.2f}"
         )
@@ -104,7 +108,9 @@ def line_likelihood(training, responses) -> float:
 def agreement(emulator, package, points) -> None:
     """Ours against the package's own Gaussian process, at and between the measured redshifts."""
     k = np.geomspace(0.0317, 10.0, 60)
-    print("abs(ours / package - 1), 40 points of the hull, k <= 10 h/Mpc: 50%, 95%, largest; over our stated error")
+    print(
+        print("abs(ours / package - 1), 40 points, k <= 10 h/Mpc: 50%, 95%, largest; rms over stated error")
+    )
     for z in (0.0, 0.25, 1.0, 1.25, 2.75):
         theta = dict(zip(PARAMETERS, points.T, strict=True))
         ours = np.asarray(emulator.predict(theta, k=k, z=z, output="response"))[:, 0]

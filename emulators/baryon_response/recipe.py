@@ -5,9 +5,9 @@ galaxyjax train emulators/baryon_response       # a second
 galaxyjax validate emulators/baryon_response    # every simulation predicted from the others
 
 `gas_rate` and the lengths of gas and stars were chosen once, at the largest leave-one-out likelihood of the
-five simulations that change only the gas (`benchmarks/baryons.py` prints it around the choice). Two simulations
-with jets cannot tell how fast what jets do changes with gas: their length is short, so that the stated error
-between them is large.
+five simulations that change only the gas (`benchmarks/baryons.py` prints it around the choice). Two
+simulations with jets cannot tell how fast what jets do changes with gas: their length is short, so that the
+stated error between them is large.
 """
 
 from galaxyjax.emulator.contract import Calibration, Constraint, Contract, Input, Output, Refusal
@@ -50,7 +50,10 @@ def contract() -> Contract:
         name="baryon_response",
         version="1.0.0",
         description="What baryons do to the matter power spectrum, P_hydro / P_dark-matter-only, in FLAMINGO",
-        licence="Apache-2.0; the weights are fitted to data under LGPL-3.0-or-later (FlamingoBaryonResponseEmulator)",
+        licence=(
+            "Apache-2.0; the weights are fitted to, and at the simulations reproduce, numbers that "
+            "FlamingoBaryonResponseEmulator ships under LGPL-3.0-or-later"
+        ),
         family="response",
         hyperparameters=TRAINING.model.hyperparameters(),
         inputs=(
@@ -70,7 +73,7 @@ def contract() -> Contract:
         ),
         outputs=(Output("response", "", _ALL, "P_hydro / P_dark-matter-only, total matter"),),
         derived=(),
-        refused=(Refusal("nonlinear", 'multiply: matter_power.predict(..., baryons="baryon_response")'),),
+        refused=(Refusal("nonlinear", 'use matter_power.predict(..., baryons="baryon_response")'),),
         k_range=(1e-4, 31.6),
         z_range=(0.0, 3.0),
         truth={**TRUTH.as_dict(), "simulations": 9, "redshifts": 7, "wavenumbers": 31},
@@ -79,10 +82,14 @@ def contract() -> Contract:
         ),
         error={},
         notes=(
-            "One cosmology (DES Y3 3x2pt, of FLAMINGO): R is taken not to depend on it. It knows FLAMINGO's "
-            "subgrid physics; other simulations differ (validation page).",
-            "Between the simulated values of sigma_star and of jet the mean is a straight line, and the stated "
-            "error that of a random walk tied at both ends; nothing was simulated there.",
+            "One cosmology, FLAMINGO's (Omega_m 0.306, sigma_8 0.807): R is taken not to depend on it, and "
+            "the error of that is not in the stated one.",
+            "It knows FLAMINGO's subgrid physics. Held against others on the validation page: ANTILLES by "
+            "pyspk (Salcido et al. 2023, MNRAS 523, 2247; LGPL-3.0-or-later), closed forms for CAMELS "
+            "IllustrisTNG, SIMBA, Astrid and Swift-EAGLE (Kammerer et al. 2025, arXiv:2506.08783; their code "
+            "MIT), and HMcode2020 by CAMB (Mead et al. 2021, MNRAS 502, 1401).",
+            "Between the simulated values of sigma_star and of jet the mean is a straight line, and the "
+            "stated error that of a random walk tied at both ends; nothing was simulated there.",
             "logT_AGN (HMcode2020) is another description of the same effect; the two never go together.",
         ),
     )

@@ -103,7 +103,12 @@ class Predict:
         power = np.asarray(over_data(predict, k, mesh).T, float)
         derived = emulator.derived(theta) if emulator.contract.derived else {}
         derived = {name: float(value) for name, value in derived.items()}
-        result = {"emulator": emulator.contract.name if self.baryons else self.name, "output": output, "theta": theta, "derived": derived}
+        result = {
+            "emulator": emulator.contract.name if self.baryons else self.name,
+            "output": output,
+            "theta": theta,
+            "derived": derived,
+        }
         unit = emulator.contract.output(output).unit
         if self.out is not None:
             _write(self.out, result, unit, k, z, power)

@@ -119,8 +119,8 @@ def with_baryons(spectrum: Emulator, baryons: str | Emulator) -> WithBaryons:
 def _check_output(output: str) -> None:
     if output != OUTPUT:
         raise ConfigError(
-            f"output {output!r} with baryons: a response multiplies the gravity-only spectrum, and {FEEDBACK} "
-            f"describes the same effect; ask for {OUTPUT!r}, or leave baryons out"
+            f"output {output!r} with baryons: a response multiplies the gravity-only spectrum, and "
+            f"{FEEDBACK} describes the same effect; ask for {OUTPUT!r}, or leave baryons out"
         )
 
 
@@ -143,8 +143,14 @@ def _contract(spectrum: Contract, response: Contract) -> Contract:
         inputs=inputs,
         constraints=(*spectrum.constraints, *response.constraints),
         outputs=(both,),
-        k_range=(max(spectrum.k_range[0], response.k_range[0]), min(spectrum.k_range[1], response.k_range[1])),
-        z_range=(max(spectrum.z_range[0], response.z_range[0]), min(spectrum.z_range[1], response.z_range[1])),
+        k_range=(
+            max(spectrum.k_range[0], response.k_range[0]),
+            min(spectrum.k_range[1], response.k_range[1]),
+        ),
+        z_range=(
+            max(spectrum.z_range[0], response.z_range[0]),
+            min(spectrum.z_range[1], response.z_range[1]),
+        ),
         calibrated=(),
         files=files,
     )

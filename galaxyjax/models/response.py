@@ -35,8 +35,8 @@ JITTER = 1e-9
 class Response:
     """Hyperparameters of the family; its methods are pure functions of (weights, inputs).
 
-    simulations: (sigma_gas, sigma_star, jet) of each; one that changes stars or jets changes only one of them,
-    fully. lengths: of L, S and J in u.
+    simulations: (sigma_gas, sigma_star, jet) of each; one that changes stars or jets changes only one of
+    them, fully. lengths: of L, S and J in u.
     """
 
     simulations: tuple[tuple[float, float, float], ...]
@@ -96,7 +96,9 @@ class Response:
         """
         columns = np.zeros((self.degree + 1, len(self.simulations)))
         for term in TERMS:
-            fit = chebyshev.chebinterpolate(lambda x, t=term: self.process(t, 0.5 * (x + 1.0))[0], self.degree)
+            fit = chebyshev.chebinterpolate(
+                lambda x, t=term: self.process(t, 0.5 * (x + 1.0))[0], self.degree
+            )
             columns[:, self.members[term]] = np.apply_along_axis(chebyshev.cheb2poly, 0, fit)
         return columns
 
@@ -108,8 +110,8 @@ class Response:
     def init(self, key: jax.Array) -> dict:
         """Weights of no effect: the structure that training fills and files hold.
 
-        effects (n, nz + 2, nk + 2): spline coefficients of each simulation's ln R, of stars and jets that over
-        L. pattern (nz, nk) of the error and amplitudes (3,) of its terms.
+        effects (n, nz + 2, nk + 2): spline coefficients of each simulation's ln R, of stars and jets that
+        over L. pattern (nz, nk) of the error and amplitudes (3,) of its terms.
         """
         return {
             "effects": jnp.zeros((len(self.simulations), self.z_nodes + 2, self.k_nodes + 2)),

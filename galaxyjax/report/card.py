@@ -17,8 +17,8 @@ REFERENCES = {
     "CAMB": "CAMB: Lewis, Challinor & Lasenby 2000, ApJ 538, 473",
     "mead2020": "HMcode2020: Mead, Brieden, Tröster & Heymans 2021, MNRAS 502, 1401",
     "mead2020_feedback": "HMcode2020: Mead, Brieden, Tröster & Heymans 2021, MNRAS 502, 1401",
-    "FLAMINGO": "FLAMINGO's responses: Schaller, Schaye, Kugel, Broxterman & van Daalen 2025, MNRAS 539, 1337; "
-    "the simulations: Schaye et al. 2023, MNRAS 526, 4978, and Kugel et al. 2023, MNRAS 526, 6103",
+    "FLAMINGO": "FLAMINGO's responses: Schaller, Schaye, Kugel, Broxterman & van Daalen 2025, MNRAS 539, "
+    "1337; the simulations: Schaye et al. 2023, MNRAS 526, 4978, and Kugel et al. 2023, MNRAS 526, 6103",
     "ppf": "PPF dark energy: Fang, Hu & Lewis 2008, PRD 78, 087303",
 }
 

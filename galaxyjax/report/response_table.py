@@ -36,8 +36,8 @@ def rows(summary: Mapping) -> list[tuple[str, ...]]:
 def verdict(summary: Mapping) -> str:
     """One sentence on all simulations."""
     return (
-        f"Largest error to k = {summary['k_judged']:g} h/Mpc: {per_cent(summary['largest_inside'])} inside the "
-        f"others' hull, {per_cent(summary['largest_outside'])} outside. Within one stated sigma: "
+        f"Largest error to k = {summary['k_judged']:g} h/Mpc: {per_cent(summary['largest_inside'])} inside "
+        f"the others' hull, {per_cent(summary['largest_outside'])} outside. Within one stated sigma: "
         f"{100.0 * summary['covered']:.0f}% of points, mean of the simulations; "
         f"{summary['simulations_within_sigma']} of {summary['count']} simulations by their rms."
     )

@@ -1,4 +1,4 @@
-"""The page of a response emulator: every simulation predicted from the others, and other families beside it."""
+"""The page of a response emulator: every simulation predicted from the others, other families beside."""
 
 from __future__ import annotations
 
@@ -103,7 +103,11 @@ def measured(responses: Responses) -> Figure:
             dashes = "--" if theta[1] else ":" if theta[2] else "-"
             name = {"-": "", "--": ", stars -1", ":": ", jets"}[dashes]
             axes.plot(
-                responses.k, np.exp(values[row]), dashes, color=shades[theta[0]], label=f"gas {theta[0]:+g}{name}"
+                responses.k,
+                np.exp(values[row]),
+                dashes,
+                color=shades[theta[0]],
+                label=f"gas {theta[0]:+g}{name}",
             )
         axes.set_xscale("log")
         axes.set_ylim(0.75, 1.15)
@@ -166,11 +170,11 @@ def _left_out_section(summary: dict, figures) -> Section:
     )
     text = (
         "Each simulation in turn is left out of the fit, the amplitudes of the stated error included, and "
-        f"predicted from the others, at all redshifts and k ≤ {summary['k_judged']:g} h/Mpc. Inside means in the "
-        "convex hull of the others' parameters; there the error asked is at most "
-        f"{per_cent(ASKED_INSIDE)}. Outside, what is left out was the only one of its kind or lay at an end of "
-        "the gas fractions: nothing is promised there, and the stated error has to say so. Of a left-out jet, "
-        "one other jet alone is left to learn from.\n\n"
+        f"predicted from the others, at all redshifts and k ≤ {summary['k_judged']:g} h/Mpc. Inside means in "
+        "the convex hull of the others' parameters; there the error asked is at most "
+        f"{per_cent(ASKED_INSIDE)}. Outside, what is left out was the only one of its kind or lay at an "
+        "end of the gas fractions: nothing is promised there, and the stated error has to say so. Of a "
+        "left-out jet, one other jet alone is left to learn from.\n\n"
         f"Asked of the stated errors: {100 * low:.0f} to {100 * high:.0f}% within one sigma, counted by "
         "simulation. The rate of the gas fraction and the lengths of the processes were chosen once with all "
         "nine in sight."
@@ -185,11 +189,11 @@ def _left_out_section(summary: dict, figures) -> Section:
 
 def _families_section(checks: dict, figure) -> Section:
     text = (
-        "How far FLAMINGO stands for others, at k from 0.1 to 8 h/Mpc and z = 0.125 and 1. HMcode2020 (CAMB): "
-        "the logT_AGN nearest to each simulation. ANTILLES (pyspk): the baryons of 10^13.5 Msun haloes over the "
-        "cosmic share that fit each simulation best at the two redshifts. CAMELS: the point of FLAMINGO's hull "
-        "nearest to each code's fiducial closed form (Kammerer et al. 2025); boxes of 25 Mpc/h hold few groups, so "
-        "a difference is not an error of either."
+        "How far FLAMINGO stands for others, at k from 0.1 to 8 h/Mpc and z = 0.125 and 1. HMcode2020 "
+        "(CAMB): the logT_AGN nearest to each simulation. ANTILLES (pyspk): the baryons of 10^13.5 Msun "
+        "haloes over the cosmic share that fit each simulation best at the two redshifts. CAMELS: the point "
+        "of FLAMINGO's hull nearest to each code's fiducial closed form (Kammerer et al. 2025); boxes of 25 "
+        "Mpc/h hold few groups, so a difference is not an error of either."
     )
     tables = []
     if "hmcode" in checks or "antilles" in checks:

@@ -4,7 +4,7 @@
   (Kammerer et al. 2025, arXiv:2506.08783; coefficients as published there and, under MIT licence, in
   github.com/DeaglanBartlett/symbolic_pofk, symbolic_pofk/syren_baryon.py). Boxes of 25 Mpc/h hold few groups
   and no clusters, which the suppression at k < 1 h/Mpc comes from.
-- ANTILLES: pyspk (Salcido et al. 2023, MNRAS 523, 2247; LGPL-3.0-or-later), from the baryon fraction of haloes.
+- ANTILLES: pyspk (Salcido et al. 2023, MNRAS 523, 2247; LGPL-3.0-or-later), from haloes' baryons.
 - HMcode2020's logT_AGN (Mead et al. 2021, MNRAS 502, 1401), through CAMB.
 """
 
@@ -54,9 +54,7 @@ def astrid(k: np.ndarray, z: float, p: Camels) -> np.ndarray:
     end = 1.622 * p.A_AGN2 + 0.849 * p.A_SN1 + 5.092 * p.A_SN2**2 * winds
     rise = 7.9 * p.A_SN2 / p.Omega_m * k * (0.0014 * k) ** (0.937 * p.A_SN2)
     width = (
-        p.A_AGN2 * (19.756 * p.Omega_m + 2.8478)
-        + (1.7347 * p.A_AGN2 + 11.389 * p.Omega_m + 1.642) * k
-        + k**2
+        p.A_AGN2 * (19.756 * p.Omega_m + 2.8478) + (1.7347 * p.A_AGN2 + 11.389 * p.Omega_m + 1.642) * k + k**2
     )
     cooling = (0.0224 * k - 1.0 + np.exp(-0.029 * k)) * np.exp(-0.063 * z)
     return rise * (end - z) / ((0.78 * z - 0.677 ** (-2.0 * z)) * width) + cooling
@@ -69,9 +67,7 @@ def swift_eagle(k: np.ndarray, z: float, p: Camels) -> np.ndarray:
     first = (6.13845 * p.A_SN1 - 0.2588 * p.A_AGN1) * ratio
     second = (0.9788 - 0.1659 * p.A_SN1) * (8.877 * p.A_SN1 - 0.3745 * p.A_AGN1) * ratio
     bend = (first * k + second) / (9.2437 * z + 9.2965 * p.A_SN2 + 18.4 + k)
-    high = (1.1166 * k * z + k**2) / (
-        54.3014 * m * k + 0.12055 * m * (4822.2 * p.A_SN1 + 8228.9 * p.Omega_m)
-    )
+    high = (1.1166 * k * z + k**2) / (54.3014 * m * k + 0.12055 * m * (4822.2 * p.A_SN1 + 8228.9 * p.Omega_m))
     level = (0.034 * p.Omega_m - 0.02 * p.sigma_8 - 0.0204 * k + 0.004 * z) / m
     front = (0.272 * p.Omega_m) ** (0.22 / k + 0.0168 * k + 0.074 * z)
     return front * (level + bend + high) + 2.287 * np.exp(-130.0 * np.exp(-z) / k - np.exp(0.565 * z))
@@ -101,7 +97,14 @@ def antilles(k: np.ndarray, z: float, fraction: float, slope: float) -> np.ndarr
 
 
 # FLAMINGO's own (Schaye et al. 2023, MNRAS 526, 4978): Omega_m 0.306, Omega_b 0.0486, A_s 2.099e-9; 0.06 eV.
-COSMOLOGY = {"omega_b": 0.02254, "omega_cdm": 0.11873, "h": 0.681, "n_s": 0.967, "ln10A_s": 3.044, "m_nu": 0.06}
+COSMOLOGY = {
+    "omega_b": 0.02254,
+    "omega_cdm": 0.11873,
+    "h": 0.681,
+    "n_s": 0.967,
+    "ln10A_s": 3.044,
+    "m_nu": 0.06,
+}
 
 
 def hmcode(k: np.ndarray, z: np.ndarray, temperatures: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ NAMES = ("sigma_gas", "sigma_star", "jet", "z")
 
 
 def main(expected: str) -> int:
-    """Print the package's tables; return 3 where it is not installed, 4 where its data is not the expected."""
+    """Print the package's tables; return 3 where it is not installed, 4 where its data differs."""
     spec = find_spec(PACKAGE)
     if spec is None:
         return 3

@@ -147,7 +147,7 @@ def _ask_package(suite: ResponseSuite) -> list[dict]:
 
 
 def _grid(rows: list[dict]) -> Responses:
-    """Rows in any order -> a whole grid, simulations in ascending order. Raises FileError where it has gaps."""
+    """Rows in any order -> a whole grid, simulations in ascending order. FileError where it has gaps."""
     try:
         points = np.array([[float(row[name]) for name in NAMES] for row in rows])
         k, response, error = (

@@ -3,8 +3,8 @@
 Each simulation of a term is predicted from the others of the term. Its squared error over the square of the
 pattern, meaned over z and k <= k_judged, over the variance that the process states, is one measurement of the
 term's squared amplitude; the mean over its simulations is kept, and stretched to what 68% of Student's t
-needs with so few (1.11 for five simulations, 1.32 for two, 1.84 for one). The pattern is the spread of ln R over the
-simulations that change only the gas: where gas matters, what is not known of feedback matters too.
+needs with so few (1.11 for five simulations, 1.32 for two, 1.84 for one). The pattern is the spread of ln R
+over the simulations that change only the gas: where gas matters, what is not known of feedback matters too.
 """
 
 from __future__ import annotations

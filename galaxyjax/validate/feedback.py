@@ -28,7 +28,7 @@ def cross_checks(emulator) -> dict:
 
     hmcode: of each simulation, the logT_AGN nearest to it and the rms of what differs in R. antilles: the
     baryon fraction of haloes of 10^13.5 Msun over the cosmic one that fits best at each of Z, and the rms.
-    camels: of each code's fiducial model, the nearest (sigma_gas, sigma_star, jet), rms and largest difference.
+    camels: of each code's fiducial model, the nearest (sigma_gas, sigma_star, jet), rms and largest rest.
     """
     simulations = np.asarray(emulator.model.simulations)
     measured = _responses(emulator, dict(zip(PARAMETERS, simulations.T, strict=True)))
@@ -70,7 +70,9 @@ def _antilles(measured: np.ndarray) -> list[dict]:
     rows = []
     for row in measured:
         fits = [_fit(lambda p, z=z: feedback.antilles(K, z, *p), r) for z, r in zip(Z, row, strict=True)]
-        rows.append({"fraction": [f[0] for f in fits], "rms": float(np.hypot(*(f[1] for f in fits)) / 2**0.5)})
+        rows.append(
+            {"fraction": [f[0] for f in fits], "rms": float(np.hypot(*(f[1] for f in fits)) / 2**0.5)}
+        )
     return rows
 
 

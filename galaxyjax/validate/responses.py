@@ -19,8 +19,8 @@ from galaxyjax.emulator.error import LEVELS, ErrorModel, OutputError
 from galaxyjax.simulate.responses import PARAMETERS, Responses
 from galaxyjax.train.response import ResponseTraining, train
 
-# Lengths in ln k and z over which errors keep their sign. `correlation_lengths` measures 0.2 to 0.7 and 0.45 to
-# 1.4, jets more; the larger are taken, since what is coherent costs a likelihood more.
+# Lengths in ln k and z over which errors keep their sign. `correlation_lengths` measures 0.2 to 0.7 and 0.45
+# to 1.4, jets more; longer than most is taken, since what is coherent costs a likelihood more.
 COHERENCE = (0.6, 1.0)
 RANK = 24
 
@@ -120,7 +120,7 @@ def truth_error(responses: Responses) -> np.ndarray:
 
 
 def correlation_lengths(results: list[LeftOut], responses: Responses, k_judged: float) -> tuple[float, float]:
-    """Lengths in ln k and z of the errors over sigma: -ln of the correlation of neighbours as a Gaussian's."""
+    """Lengths in ln k and z of the errors over sigma: from the correlation of neighbours."""
     judged = responses.k <= 1.001 * k_judged
     ratio = np.array([(r.error / r.sigma)[:, judged] / r.numbers(judged)["chi"] for r in results])
     pairs = (ratio[..., 1:] * ratio[..., :-1], ratio[:, 1:] * ratio[:, :-1])

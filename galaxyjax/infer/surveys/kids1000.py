@@ -13,8 +13,8 @@ Priors, scales, model and covariance are those of Asgari et al. 2021 (A&A 645, A
 - ln10A_s is limited to the emulator's [1.6, 4.0], which cuts corners of the flat prior in S8 (low Omega_m,
 high n_s). - The emulator's measured error is added to the covariance.
 - `baryons` puts FLAMINGO's measured response in place of HMcode's feedback: flat in the gas fractions' offset
-  -8 to 2 sigma, stars and jets as in FLAMINGO's fiducial model unless given a range; its stated error, averaged
-  over that prior, is added to the covariance.
+  -8 to 2 sigma, stars and jets as in FLAMINGO's fiducial model unless given a range; its stated error,
+  averaged over that prior, is added to the covariance.
 - The masses of three degenerate neutrinos sum to 0.06 eV (there, normal hierarchy).
 """
 
@@ -90,8 +90,8 @@ class KiDS1000:
             object.__setattr__(self, "output", "nonlinear" if self.baryons else "nonlinear_baryons")
         if self.baryons and self.output != "nonlinear":
             raise ConfigError(
-                f"KiDS1000: baryons = {self.baryons!r} with output = {self.output!r}, whose logT_AGN describes "
-                "the same effect; leave out one"
+                f"KiDS1000: baryons = {self.baryons!r} with output = {self.output!r}, whose logT_AGN "
+                "describes the same effect; leave out one"
             )
 
     def prior(self, survey: ShearSurvey) -> Prior:
