@@ -6,9 +6,9 @@
 
 The package evaluates one parameter point at one redshift a call, ours any number: timed are one point at
 one redshift, one point at the 24 redshifts of a lensing projection, and 1000 points, each against as many
-calls of theirs (one timed, scaled up), at 31 k. Both run in this process and take turns; ratios are of
-medians and of the fastest tenth of the turns, which other work on the machine hardly touches. The package
-unpickles its own data: its sha256 is checked first.
+calls of theirs (one timed, scaled up), at 31 k. Both run in this process and take turns of about equal
+length; every call is timed, and ratios are of medians and of the fastest tenth of the calls, which other work
+on the machine hardly touches. The package unpickles its own data: its sha256 is checked first.
 """
 
 import argparse
@@ -32,6 +32,8 @@ from galaxyjax.validate.responses import correlation_lengths, leave_one_out, sum
 PACKAGE = "FlamingoBaryonResponseEmulator"
 BATCH = 1000
 ASKED = 100.0
+# Calls a turn: as many of each as take about as long as two of the package's.
+BURSTS = {"package, one call": 2, "one point, one z": 200, "one point, 24 z": 100, "1000 points, one z": 4}
 
 
 def main() -> int:
@@ -146,18 +148,19 @@ def speed(emulator, package, points, repeats: int) -> bool:
         call()
     for _ in range(repeats):
         for name, (_, call) in calls.items():
-            began = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - began)
+            for _ in range(BURSTS[name]):
+                began = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - began)
     theirs = np.percentile(times["package, one call"], (50, 10))
     print(f"{jax.devices()[0].device_kind}, 31 k, {repeats} turns, jitted; asked {ASKED:g}x")
     print(f"{'':22} {'median':>12} {'fastest 10%':>12} {'ratios':>10}")
     missed = False
     for name, (count, _) in calls.items():
         own = np.percentile(times[name], (50, 10))
-        ratio = count * theirs / own
-        missed |= count > 1 and ratio[1] < ASKED
-        low = "  below what is asked" if name != "package, one call" and ratio[1] < ASKED else ""
+        ratio, ours = count * theirs / own, name != "package, one call"
+        missed |= ours and ratio[0] < ASKED
+        low = "  MISSED" if ours and ratio[0] < ASKED else ""
         print(
             f"{name:22} {1e3 * own[0]:9.4f} ms {1e3 * own[1]:9.4f} ms {ratio[0]:8.0f}x {ratio[1]:6.0f}x{low}"
         )

@@ -27,10 +27,14 @@ def numbers(row: Mapping) -> tuple[str, ...]:
     return (where, *errors, f"{100.0 * row['covered']:.0f}%", f"{row['chi']:.2f}")
 
 
+def ordered(summary: Mapping) -> list[tuple[str, Mapping]]:
+    """(name, numbers) of every simulation: those inside the others' hull first, then by error."""
+    return sorted(summary["simulations"].items(), key=lambda e: (not e[1]["inside"], e[1]["largest"]))
+
+
 def rows(summary: Mapping) -> list[tuple[str, ...]]:
-    """One row a simulation: those inside the others' hull first, then by error."""
-    order = sorted(summary["simulations"].items(), key=lambda e: (not e[1]["inside"], e[1]["largest"]))
-    return [(name, *numbers(row)) for name, row in order]
+    """One row a simulation, in that order."""
+    return [(name, *numbers(row)) for name, row in ordered(summary)]
 
 
 def verdict(summary: Mapping) -> str:

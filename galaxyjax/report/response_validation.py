@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from galaxyjax.emulator.contract import Contract
 from galaxyjax.report import response_table, style
@@ -143,6 +144,7 @@ def families(responses: Responses) -> Figure:
             axes.plot(K, np.exp(feedback.camels(code, K, np.array([z]))[0]), label=f"CAMELS {code}")
         axes.set_xscale("log")
         axes.set_xlim(K[0], K[-1])
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(0.7, 1.05)
         axes.set_xlabel(style.K_LABEL)
         axes.text(0.05, 0.07, rf"$z={z:g}$", transform=axes.transAxes)
@@ -153,7 +155,7 @@ def families(responses: Responses) -> Figure:
 
 def _left_out_section(summary: dict, figures) -> Section:
     rows = []
-    for name, numbers in summary["simulations"].items():
+    for name, numbers in response_table.ordered(summary):
         largest = per_cent(numbers["largest"])
         if numbers["inside"]:
             largest = Cell(largest, "good" if numbers["largest"] <= ASKED_INSIDE else "bad")
