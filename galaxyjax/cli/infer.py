@@ -11,7 +11,7 @@ import tyro
 from galaxyjax.cli import console
 from galaxyjax.cli.mesh import Sizes
 from galaxyjax.cli.recipe import constant, run_python
-from galaxyjax.core.errors import FileError, unknown_name
+from galaxyjax.core.errors import ConfigError, FileError, unknown_name
 
 SURVEYS = ("kids1000", "mock")
 
@@ -38,6 +38,10 @@ class Infer:
         str | None, tyro.conf.arg(metavar="EMULATOR", help_behavior_hint="(default: matter_power)")
     ] = None
     """An emulator on the shelf, or its folder."""
+    baryons: Annotated[
+        str | None, tyro.conf.arg(metavar="EMULATOR", help_behavior_hint="(default: logT_AGN of HMcode)")
+    ] = None
+    """A response emulator in place of logT_AGN, e.g. baryon_response."""
     chains: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 4)")] = None
     """Chains, spread over the devices."""
     mesh: Sizes = None
@@ -88,8 +92,10 @@ class Infer:
         if not self.analysis.endswith(".py"):
             if self.analysis != "kids1000":
                 raise unknown_name("analysis (or a .py file)", self.analysis, ["kids1000"])
-            return KiDS1000(), given
+            return KiDS1000(baryons=self.baryons), given
         file = Path(self.analysis)
+        if self.baryons:
+            raise ConfigError(f"--baryons {self.baryons}: say it in {file}, KiDS1000(baryons=...)")
         if not file.is_file():
             raise FileError(f"{file}: no such file")
         module = run_python(file, "configuration")

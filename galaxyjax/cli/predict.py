@@ -51,6 +51,10 @@ class Predict:
         str | None, tyro.conf.arg(metavar="OUTPUT", help_behavior_hint="(default: nonlinear)")
     ] = None
     """Which output; `galaxyjax shelf` lists them (spectra only)."""
+    baryons: Annotated[
+        str | None, tyro.conf.arg(metavar="EMULATOR", help_behavior_hint="(default: none)")
+    ] = None
+    """Multiply the non-linear spectrum by a measured response, e.g. baryon_response (spectra only)."""
     cells: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 64)")] = None
     """Particles a side (fields only); the box is that many times the emulator's spacing."""
     seed: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 0)")] = None
@@ -85,15 +89,26 @@ class Predict:
         from galaxyjax.mesh.rows import over_data
 
         emulator = galaxyjax.load(self.name)
+        if self.baryons is not None:
+            from galaxyjax.emulator.baryons import with_baryons
+
+            emulator = with_baryons(emulator, self.baryons)
         theta = complete(emulator.contract, given)
         k = np.asarray(self.k) if self.k else np.geomspace(*emulator.contract.k_range, 200)
         z = np.asarray(self.z)
-        output = self.output or "nonlinear"
+        names = [entry.name for entry in emulator.contract.outputs]
+        output = self.output or ("nonlinear" if "nonlinear" in names else names[0])
         # Each wavenumber is a row of its own: (nk, nz).
         predict = lambda k: emulator.predict(theta, k=k, z=z, output=output).T  # noqa: E731
         power = np.asarray(over_data(predict, k, mesh).T, float)
-        derived = {name: float(value) for name, value in emulator.derived(theta).items()}
-        result = {"emulator": self.name, "output": output, "theta": theta, "derived": derived}
+        derived = emulator.derived(theta) if emulator.contract.derived else {}
+        derived = {name: float(value) for name, value in derived.items()}
+        result = {
+            "emulator": emulator.contract.name if self.baryons else self.name,
+            "output": output,
+            "theta": theta,
+            "derived": derived,
+        }
         unit = emulator.contract.output(output).unit
         if self.out is not None:
             _write(self.out, result, unit, k, z, power)
@@ -114,7 +129,7 @@ class Predict:
         kind = "fields" if fields else "spectra"
         others = {"--cells": self.cells, "--seed": self.seed}
         if fields:
-            others = {"--k": self.k or None, "--output": self.output}
+            others = {"--k": self.k or None, "--output": self.output, "--baryons": self.baryons}
         for option, value in others.items():
             if value is not None:
                 raise ConfigError(
@@ -188,7 +203,8 @@ def _show(result: dict, unit: str, k, z, power) -> None:
     import numpy as np
 
     console.say(", ".join(f"{name} = {value:g}" for name, value in result["theta"].items()))
-    console.say(", ".join(f"{name} = {value:.4f}" for name, value in result["derived"].items()))
+    if result["derived"]:
+        console.say(", ".join(f"{name} = {value:.4f}" for name, value in result["derived"].items()))
     rows = np.unique(np.linspace(0, len(k) - 1, min(len(k), 11)).round().astype(int))
     cells = [[console.number(k[i]), *(f"{power[j, i]:.5g}" for j in range(len(z)))] for i in rows]
     console.say(f"\n{result['output']}" + (f" [{unit}]" if unit else ""))

@@ -3,8 +3,10 @@
 A recipe names
 
     TRUTH, TEST    simulate.suite.PowerSuite or simulate.fields.FieldSuite: what it learns from, and what
-                   judges it, by seed disjoint
-    TRAINING       train.spectrum.SpectrumTraining or train.field.FieldTraining: model and optimisation
+                   judges it, by seed disjoint; or TRUTH alone, simulate.responses.ResponseSuite, each of
+                   whose simulations is judged by a model made without it
+    TRAINING       train.spectrum.SpectrumTraining, train.field.FieldTraining or
+                   train.response.ResponseTraining: model and optimisation
     contract()     emulator.contract.Contract, with error and files still empty
 
 `load` never imports a recipe; only the verbs that make emulators do.

@@ -60,6 +60,10 @@ class Simulate:
         if isinstance(getattr(recipe, "TRUTH", None), FieldSuite):
             return self._fields(folder, recipe)
         self._without_mesh()
+        from galaxyjax.simulate.responses import ResponseSuite
+
+        if isinstance(getattr(recipe, "TRUTH", None), ResponseSuite):
+            return self._responses(folder, recipe)
         from galaxyjax.cli.pool import worker_pool
         from galaxyjax.simulate.suite import PowerSuite, simulate
 
@@ -99,6 +103,14 @@ class Simulate:
         parts = ("truth", "test") if self.part == "both" else (self.part,)
         done = simulate(recipe, folder, truth_folder(self.out, folder), parts, self.runs, mesh)
         self._say(done, folder)
+
+    def _responses(self, folder: Path, recipe: ModuleType) -> None:
+        for name, value in (("runs", self.runs), ("workers", self.workers)):
+            if value is not None:
+                raise ConfigError(f"--{name} has no meaning for {folder.name}: its truth is one table")
+        from galaxyjax.cli.responses import simulate
+
+        self._say(simulate(recipe, folder, truth_folder(self.out, folder)), folder)
 
     def _mock(self) -> None:
         for name in ("runs", "workers"):

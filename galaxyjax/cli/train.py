@@ -56,6 +56,10 @@ class Train:
             return self._fields(recipe, folder, file)
         if self.profile:
             raise ConfigError(f"{file}: --profile is for networks of fields; leave it out")
+        from galaxyjax.train.response import ResponseTraining
+
+        if isinstance(getattr(recipe, "TRAINING", None), ResponseTraining):
+            return self._responses(recipe, folder, file)
         mesh = mesh_of(
             self.mesh, "train", ("data",), why="spectra: examples lie along data", default="data=1"
         )
@@ -94,6 +98,14 @@ class Train:
         console.table(["network", "rms of ln P, validation"], [(n, f"{v:.2e}") for n, v in best.items()])
         console.say(f"wrote {out} ({len(runs)} truth runs, {wall:.0f} s)")
         console.say(f"next: galaxyjax validate {out}")
+
+    def _responses(self, recipe: ModuleType, folder: Path, file: Path) -> None:
+        for option, value in (("runs", self.runs), ("checkpoints", self.checkpoints), ("mesh", self.mesh)):
+            if value is not None:
+                raise ConfigError(f"{file}: --{option} is for networks; nine simulations take a second")
+        from galaxyjax.cli.responses import train
+
+        train(recipe, file, truth_folder(self.truth, folder), self.out or folder, self.json)
 
     def _fields(self, recipe: ModuleType, folder: Path, file: Path) -> None:
         from galaxyjax.cli import train_field

@@ -56,6 +56,10 @@ class Validate:
         if isinstance(getattr(recipe, "TEST", None), FieldSuite):
             return self._fields(folder, recipe)
         console.start_jax(x64=True)
+        from galaxyjax.train.response import ResponseTraining
+
+        if isinstance(getattr(recipe, "TRAINING", None), ResponseTraining):
+            return self._responses(folder, recipe)
         why = "spectra: cosmologies lie along data"
         mesh = mesh_of(self.mesh, "validate", ("data",), why=why, default="data=1")
         from galaxyjax.emulator.store import WEIGHTS_FILE, load
@@ -96,6 +100,14 @@ class Validate:
 
         truth, slopes = truth_folder(self.truth, folder), self.gradients
         validate(load(folder), recipe, folder, truth, self.out, self.runs, slopes, mesh, self.json)
+
+    def _responses(self, folder: Path, recipe) -> None:
+        for option, value in (("runs", self.runs), ("mesh", self.mesh)):
+            if value is not None:
+                raise ConfigError(f"--{option} has no meaning for {folder.name}: all simulations, one device")
+        from galaxyjax.cli.responses import validate
+
+        validate(recipe, folder, truth_folder(self.truth, folder), self.out, self.json)
 
     def _gradients(self, emulator, outputs) -> list:
         import numpy as np

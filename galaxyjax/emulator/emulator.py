@@ -51,16 +51,27 @@ class Emulator:
         return replace(self, policy=policy)
 
     def predict(
-        self, theta: Mapping[str, ArrayLike], *, k: ArrayLike, z: ArrayLike, output: str
+        self,
+        theta: Mapping[str, ArrayLike],
+        *,
+        k: ArrayLike,
+        z: ArrayLike,
+        output: str,
+        baryons: "str | Emulator | None" = None,
     ) -> jax.Array:
         """Return the named output, (..., nz, nk): spectra of total matter in (Mpc/h)^3, or a pure ratio.
 
         theta: name -> scalar or array, shapes broadcasting to (...); inputs with a default may be left out.
         k: (nk,), (nz, nk) or (..., nz, nk) in h/Mpc. z: (nz,), or a scalar for nz = 1. The dtype follows
-        theta, k and z together (float64 needs x64 switched on), at least float32. Raises UnknownName for a
-        name or output, ConfigError for a parameter left out or shapes that do not fit, DomainError outside
-        the domain.
+        theta, k and z together (float64 needs x64 switched on), at least float32. baryons: a response
+        emulator, or its name, that multiplies "nonlinear"; theta then holds its inputs too. Raises
+        UnknownName for a name or output, ConfigError for a parameter left out, shapes that do not fit, or
+        baryons together with logT_AGN, DomainError outside the domain.
         """
+        if baryons is not None:
+            from galaxyjax.emulator.baryons import with_baryons
+
+            return with_baryons(self, baryons).predict(theta, k=k, z=z, output=output)
         k, z = _floats("k", k), _redshifts(z)
         entry = self.contract.output(output)
         if entry in self.contract.derived:
@@ -68,6 +79,24 @@ class Emulator:
         x = resolve(self.contract, theta, entry)
         _check_shapes(x, k, z)
         return self._call(_predict, x, k, z, output)
+
+    def spread(
+        self, theta: Mapping[str, ArrayLike], *, k: ArrayLike, z: ArrayLike, output: str
+    ) -> np.ndarray:
+        """Return the root-mean-square error of ln output, (..., nz, nk), NumPy float64: as measured.
+
+        theta matters where the error depends on it, as a response's does, and then the domain too. Raises
+        ConfigError where no error was measured, DomainError, UnknownName.
+        """
+        if self.error is None:
+            raise ConfigError(f"{self.contract.name}: no measured error; run `galaxyjax validate`")
+        x = resolve(self.contract, theta, self.contract.output(output))
+        domain.check(self.contract, x, None, z)
+        scale = 1.0
+        if hasattr(self.model, "scale"):
+            scale = self.model.scale(self.weights, x)[..., None, None]
+        rest = self.error.rest(output, k, z)
+        return np.sqrt(scale**2 * np.sum(self.error.modes(output, k, z) ** 2, axis=0) + rest)
 
     def sigma8(self, theta: Mapping[str, ArrayLike], z: ArrayLike = 0.0) -> jax.Array:
         """Return sigma_8 of total matter (linear, R = 8 Mpc/h), (..., nz); theta and z as in `predict`."""

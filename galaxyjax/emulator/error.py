@@ -92,9 +92,12 @@ class ErrorModel:
 
     def spread(self, output: str, k: ArrayLike, z: ArrayLike) -> np.ndarray:
         """Return the root-mean-square of e, (nz, nk), at k and z: the modes and what they leave out."""
+        return np.sqrt(np.sum(self.modes(output, k, z) ** 2, axis=0) + self.rest(output, k, z))
+
+    def rest(self, output: str, k: ArrayLike, z: ArrayLike) -> np.ndarray:
+        """Return the variance that the modes leave out, (nz, nk), at k and z."""
         entry = self[output]
-        rest = interpolate(entry.rest[None].astype(np.float64), entry, k, z)[0]
-        return np.sqrt(np.sum(self.modes(output, k, z) ** 2, axis=0) + np.maximum(rest, 0.0))
+        return np.maximum(interpolate(entry.rest[None].astype(np.float64), entry, k, z)[0], 0.0)
 
 
 def measure(

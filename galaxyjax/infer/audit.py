@@ -82,7 +82,12 @@ def audit(
     theta = jax.jit(jax.vmap(lambda v: model.theta(v, model.cosmology(v))))
     columns_in = over_data(theta, stacked, mesh)
     thetas = [{name: float(column[i]) for name, column in columns_in.items()} for i in range(len(points))]
-    spectra = _spectra(thetas, model.shear.z_nodes, analysis.output, executor, truth)
+    own = [{name: value for name, value in one.items() if name in emulator.contract.domain} for one in thetas]
+    spectra = _spectra(own, model.shear.z_nodes, analysis.output, executor, truth)
+    if analysis.baryons:  # CAMB knows nothing of a measured response: the same one multiplies both sides
+        k, z = np.geomspace(*K_TABLE), model.shear.z_nodes
+        factors = [np.asarray(model.emulator.factor(one, k, z), float) for one in thetas]
+        spectra = [spectrum * factor for spectrum, factor in zip(spectra, factors, strict=True)]
     chi2 = _chi2_pairs(model, likelihood, stacked, spectra, mesh)
     report = _report(chi2, {name: flat[name] for name in columns if name != "lp"}, chosen)
     report |= {
@@ -90,7 +95,7 @@ def audit(
         "of": total,
         "emulator": configuration["emulator"],
         "truth": boltzmann.CambSettings().as_dict() if truth is boltzmann.power else str(truth),
-        "near_domain_edge": _edges(thetas, emulator),
+        "near_domain_edge": _edges(thetas, model.emulator),
     }
     write_json(folder / AUDIT, report)
     return report

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from galaxyjax.core.files import atomic_path
 from galaxyjax.emulator.contract import Calibration, Contract
-from galaxyjax.report import field_table
+from galaxyjax.report import field_table, response_table
 
 # What the codes named in `contract.truth` ask to be cited.
 REFERENCES = {
     "CAMB": "CAMB: Lewis, Challinor & Lasenby 2000, ApJ 538, 473",
     "mead2020": "HMcode2020: Mead, Brieden, Tröster & Heymans 2021, MNRAS 502, 1401",
     "mead2020_feedback": "HMcode2020: Mead, Brieden, Tröster & Heymans 2021, MNRAS 502, 1401",
+    "FLAMINGO": "FLAMINGO's responses: Schaller, Schaye, Kugel, Broxterman & van Daalen 2025, MNRAS 539, "
+    "1337; the simulations: Schaye et al. 2023, MNRAS 526, 4978, and Kugel et al. 2023, MNRAS 526, 6103",
     "ppf": "PPF dark energy: Fang, Hu & Lewis 2008, PRD 78, 087303",
 }
 
@@ -170,7 +172,14 @@ def _error(contract: Contract) -> str:
         parts.append(table(("output", "largest error of a slope"), rows))
     if fields := contract.error.get("fields"):
         parts += _fields(fields, contract.hyperparameters["spacing"])
-    known = ("spectra", "gradients", "fields")
+    if left_out := contract.error.get("left_out"):
+        parts += [
+            "Each simulation predicted from the others, at all redshifts: abs(R / R_truth - 1), and what the "
+            "emulator made without it said of its error. Inside: in the convex hull of the others.",
+            table(response_table.HEADERS, response_table.rows(left_out)),
+            response_table.verdict(left_out),
+        ]
+    known = ("spectra", "gradients", "fields", "left_out")
     others = {name: value for name, value in contract.error.items() if name not in known}
     if others:
         parts.append(table(("", "value"), [(n, format_value(v)) for n, v in flat(others).items()]))

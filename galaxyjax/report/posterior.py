@@ -11,7 +11,7 @@ from galaxyjax.data.survey import ShearSurvey
 from galaxyjax.report import corner, shear, style
 
 # What a reader of a cosmic-shear analysis looks at first; the chains have all the others.
-MAIN = ("S8", "Omega_m", "sigma_8", "A_IA", "logT_AGN")
+MAIN = ("S8", "Omega_m", "sigma_8", "A_IA", "logT_AGN", "sigma_gas")
 
 
 def posterior_figures(

@@ -12,6 +12,9 @@ Priors, scales, model and covariance are those of Asgari et al. 2021 (A&A 645, A
   2.5%, against simulations.
 - ln10A_s is limited to the emulator's [1.6, 4.0], which cuts corners of the flat prior in S8 (low Omega_m,
 high n_s). - The emulator's measured error is added to the covariance.
+- `baryons` puts FLAMINGO's measured response in place of HMcode's feedback: flat in the gas fractions' offset
+  -8 to 2 sigma, stars and jets as in FLAMINGO's fiducial model unless given a range; its stated error,
+  averaged over that prior, is added to the covariance.
 - The masses of three degenerate neutrinos sum to 0.06 eV (there, normal hierarchy).
 """
 
@@ -25,6 +28,7 @@ import numpy as np
 
 from galaxyjax.core.errors import ConfigError
 from galaxyjax.data.survey import ShearSurvey
+from galaxyjax.emulator.baryons import with_baryons
 from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.infer.posterior import Posterior
 from galaxyjax.infer.priors import CorrelatedNormal, Distribution, Fixed, Prior, Uniform
@@ -33,6 +37,7 @@ from galaxyjax.theory.limber import Extension
 from galaxyjax.theory.shear import Resolution, Shear
 
 Range = tuple[float, float]
+FEEDBACK = ("sigma_gas", "sigma_star", "jet")
 
 PUBLISHED = {
     "S8": {"value": 0.760, "plus": 0.016, "minus": 0.038},
@@ -63,13 +68,17 @@ class KiDS1000:
     m_nu: float = 0.06  # eV
     w0: float = -1.0
     wa: float = 0.0
-    output: str = "nonlinear_baryons"
+    output: str | None = None  # "nonlinear_baryons"; with baryons, and only then, "nonlinear" unless said
+    baryons: str | None = None  # a response emulator in place of logT_AGN, e.g. "baryon_response"
+    sigma_gas: Range | float = (-8.0, 2.0)
+    sigma_star: Range | float = 0.0
+    jet: Range | float = 0.0
     emulator_error: bool = True  # add the emulator's measured error to the covariance
     k_max: float = 10.0  # h/Mpc; a power law beyond
     z_max: float = 3.0  # the P integral stops here, lensing efficiencies use all of n(z)
 
     def __post_init__(self):
-        for name in ("S8", "omega_cdm", "omega_b", "h", "n_s", "A_IA", "logT_AGN"):
+        for name in ("S8", "omega_cdm", "omega_b", "h", "n_s", "A_IA", "logT_AGN", *FEEDBACK):
             value = getattr(self, name)
             if isinstance(value, list):  # JSON knows no tuples
                 object.__setattr__(self, name, tuple(value))
@@ -77,12 +86,21 @@ class KiDS1000:
                 raise ConfigError(
                     f"KiDS1000.{name} is {value!r}; give (low, high), or a number to hold it fixed"
                 )
+        if self.output is None:
+            object.__setattr__(self, "output", "nonlinear" if self.baryons else "nonlinear_baryons")
+        if self.baryons and self.output != "nonlinear":
+            raise ConfigError(
+                f"KiDS1000: baryons = {self.baryons!r} with output = {self.output!r}, whose logT_AGN "
+                "describes the same effect; leave out one"
+            )
 
     def prior(self, survey: ShearSurvey) -> Prior:
         """The joint prior of cosmological and nuisance parameters."""
         flat = {n: _term(getattr(self, n)) for n in ("S8", "omega_cdm", "omega_b", "h", "n_s", "A_IA")}
         if self.output == "nonlinear_baryons":
             flat["logT_AGN"] = _term(self.logT_AGN)
+        if self.baryons:
+            flat |= {name: _term(getattr(self, name)) for name in FEEDBACK}
         shifts = CorrelatedNormal(survey.shift_mean, survey.shift_covariance)
         fixed = {name: Fixed(getattr(self, name)) for name in ("m_nu", "w0", "wa")}
         return Prior({**flat, shift_names(survey.nbin): shifts, **fixed})
@@ -91,7 +109,15 @@ class KiDS1000:
         """Band powers from named values; a value outside the emulator's domain is clipped, and flagged."""
         extension = Extension(k_max=self.k_max, z_max=self.z_max)
         shear = Shear.from_survey(survey, Resolution(), extension)
+        if self.baryons:
+            emulator = with_baryons(emulator, self.baryons).for_prior(self._feedback())
         return ShearModel(emulator.with_policy("clip"), shear, self.output)
+
+    def _feedback(self) -> dict[str, np.ndarray]:
+        """A lattice of the flat prior of the baryons' parameters, over which their error is averaged."""
+        ends = (np.broadcast_to(getattr(self, name), 2) for name in FEEDBACK)
+        axes = (np.linspace(*end, 33) if end[0] < end[1] else end[:1] for end in ends)
+        return dict(zip(FEEDBACK, np.meshgrid(*axes), strict=True))
 
     def fiducial(self, survey: ShearSurvey) -> Mapping[str, float]:
         """Where the emulator's error is projected: near the published best fit, shifts at their means."""
@@ -99,6 +125,8 @@ class KiDS1000:
             "S8": 0.76, "omega_cdm": 0.118, "omega_b": 0.0225, "h": 0.71, "n_s": 0.95, "A_IA": 1.0,
             "logT_AGN": 7.8, "m_nu": self.m_nu, "w0": self.w0, "wa": self.wa,
         }  # fmt: skip
+        if self.baryons:
+            middle |= {name: float(np.mean(getattr(self, name))) for name in FEEDBACK}
         return middle | dict(zip(shift_names(survey.nbin), survey.shift_mean.tolist(), strict=True))
 
     def posterior(self, emulator: Emulator, survey: ShearSurvey) -> Posterior:
@@ -109,7 +137,7 @@ class KiDS1000:
             prior=self.prior(survey),
             log_likelihood=lambda values: model.log_likelihood(values, likelihood),
             derived=model.derived,
-            identity=f"{self!r}\n{emulator.contract.digest}\n{survey_digest(survey)}",
+            identity=f"{self!r}\n{model.emulator.contract.digest}\n{survey_digest(survey)}",
         )
 
     def as_dict(self) -> dict:
