@@ -25,16 +25,23 @@ TRUTH = FieldSuite(seed=31001, runs=160, cells=32, box_size=64.0, ranges=RANGES)
 # Never seen in training or in any choice; touched once a release.
 TEST = FieldSuite(seed=88002, runs=8, cells=64, box_size=128.0, ranges=RANGES)
 
-MODEL = Displacement(spacing=2.0, widths=(8, 16), blocks=(1, 1), steps=10, refine=3, pace=1.5, scale=0.02)
+MODEL = Displacement(spacing=2.0, widths=(8, 16), blocks=(1, 1), steps=10, refine=3, pace=2.0, scale=0.05)
 
 TRAINING = FieldTraining(
     model=MODEL,
     source=DisplacementSuite(MODEL, TRUTH, held_out_runs=12, snapshots=3),
     cells=32,
     fit=FieldFitConfig(
-        steps=700, batch=1, learning_rate=3e-3, warmup=30, evaluate_every=100, save_every=100, ema=0.99
+        steps=350,
+        batch=4,
+        accumulate=4,
+        learning_rate=3e-3,
+        warmup=20,
+        evaluate_every=50,
+        save_every=50,
+        ema=0.98,
     ),
-    loss=DisplacementLoss(displacement=0.25, derivative=0.1, density=0.5, spectrum=10.0, floor=0.02),
+    loss=DisplacementLoss(displacement=0.25, derivative=0.1, density=0.25, spectrum=10.0, floor=0.05),
 )
 
 
