@@ -1,11 +1,11 @@
 """Transfer to a finer code: `nbody_field_fine`, trained on the particle mesh, fine-tuned on GADGET-4.
 
-python benchmarks/bridge.py --data DIR [--start emulators/nbody_field_fine] [--out runs/bridge]
+python benchmarks/bridge.py --data DIR [--start emulators/nbody_field_fine] [--save FOLDER]
 
 DIR: the folder with `pairs/` (six dark-matter runs of GADGET-4, 32^3 in 25 Mpc/h). Phases are recovered from
-their initial snapshots. Pairs 0 to 3 train, 4 and 5 judge, and are seen once. Printed beside each other: the
-coarse simulation, the emulator before and after. With 25 Mpc/h there are few modes and no long waves, so the
-absolute P(k) says nothing; the ratio to the same box does.
+their initial snapshots. Pairs 0 to 3 train, 4 and 5 judge, and are seen once. Printed, and drawn, beside each
+other: the coarse simulation, the emulator before and after. With 25 Mpc/h there are few modes and no long
+waves, so the absolute P(k) says nothing; the ratio to the same box does.
 """
 
 from __future__ import annotations
@@ -22,12 +22,22 @@ import numpy as np
 from galaxyjax.core.files import read_json, write_json
 from galaxyjax.emulator.store import load, save
 from galaxyjax.mesh.topology import build_mesh
+from galaxyjax.report import style
+from galaxyjax.report.card import write_card
 from galaxyjax.simulate.fields import noise_of, read_run
 from galaxyjax.simulate.recover import recover
 from galaxyjax.train.field import train
-from galaxyjax.validate.fields import compare_models
+from galaxyjax.validate.fields import MODELS, compare_models, summary
 
 TRAIN, TEST = (0, 1, 2, 3), (4, 5)
+QUANTITIES = (
+    "ratio",
+    "coherence",
+    "velocity_ratio",
+    "velocity_coherence",
+    "momentum_ratio",
+    "momentum_coherence",
+)
 EDGES = np.array([0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
 
 
@@ -48,8 +58,7 @@ def main() -> None:
     training = replace(training, source=training.source.at(given.out / "train"))
     trained = train(training, mesh, given.out / "checkpoints", label="fine-tuning")
     folder = given.save or given.out / "emulator"
-    contract = replace(before.contract, version="1.1.0")
-    after = save(folder, trained.weights, contract)
+    after = save(folder, trained.weights, before.contract)
 
     result = {"step": trained.step, "edges": EDGES.tolist(), "pairs": list(TEST), "redshifts": {}}
     for pair in TEST:
@@ -65,8 +74,55 @@ def main() -> None:
             models = result["redshifts"].setdefault(f"{z:.2f}", {})
             for name, numbers in found.items():
                 models.setdefault(name, []).append(np.asarray(numbers).tolist())
-    write_json(given.out / "bridge.json", result)
+    version = ".".join((*before.contract.version.split(".")[:1], "1", "0"))
+    truth = {
+        "code": "GADGET-4",
+        "particles": "32^3",
+        "box_size": 25.0,
+        "start": "trained on the particle mesh",
+    }
+    contract = replace(before.contract, version=version, truth=truth, error={"fields": _summary(result)})
+    write_card(folder, save(folder, trained.weights, contract).contract)
+    write_json(folder / "validation" / "bridge.json", result)
+    _draw(result, folder / "validation" / "bridge.png")
     _show(result)
+
+
+def _summary(result: dict) -> dict:
+    """The numbers of the project's table for the judging pairs, against GADGET-4."""
+    zs = sorted(result["redshifts"], key=float, reverse=True)
+    arrays = {"k": np.array(result["k"]), "z": np.array([float(z) for z in zs])}
+    for index, name in enumerate(QUANTITIES):
+        arrays[name] = {}
+        for model in MODELS:
+            key = "after" if model == "emulator" else model
+            rows = [np.array(result["redshifts"][z][key])[:, index] for z in zs]
+            arrays[name][model] = np.stack(rows, axis=1)
+    return {"runs": len(result["pairs"]), "z": min(arrays["z"]), **summary(arrays)}
+
+
+@style.styled
+def _draw(result: dict, file: Path) -> None:
+    """P over GADGET-4's and 1 - r^2 at the last redshift, of what the bridge joins."""
+    k, rows = np.array(result["k"]), result["redshifts"][min(result["redshifts"], key=float)]
+    lines = {
+        "coarse": ("ten steps", style.VERMILION, "--"),
+        "before": ("trained on the particle mesh", style.GREEN, "-."),
+        "after": ("fine-tuned on GADGET-4", style.BLUE, "-"),
+    }
+    figure = style.new_figure(4.0, 4.0)
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    for name, (label, colour, dashes) in lines.items():
+        ratio, coherence = np.array(rows[name])[:, 0], np.array(rows[name])[:, 1]
+        top.plot(k, ratio.mean(axis=0), color=colour, ls=dashes, label=label)
+        bottom.plot(k, 1.0 - (coherence**2).mean(axis=0), color=colour, ls=dashes)
+    top.axhline(1.0, color=style.GREY, lw=0.6)
+    top.set_ylabel("$P$ over GADGET-4's")
+    bottom.set_ylabel("$1-r^2$")
+    bottom.set_yscale("log")
+    bottom.set_xlabel(style.K_LABEL)
+    top.legend()
+    style.save(figure, file)
 
 
 def _show(result: dict) -> None:
