@@ -1,7 +1,7 @@
 """The shelf's `nbody_field`: what it is trained on and how.
 
 galaxyjax simulate emulators/nbody_field    # 168 particle-mesh runs: about 10 minutes on two cores
-galaxyjax train emulators/nbody_field       # about 10 minutes on two cores
+galaxyjax train emulators/nbody_field       # about 20 minutes on two cores
 galaxyjax validate emulators/nbody_field    # against runs, and cosmologies, that training never saw
 """
 
@@ -89,6 +89,8 @@ def contract() -> Contract:
         error={},
         notes=(
             "Total matter without massive neutrinos; whole periodic boxes of any size at this spacing.",
-            "The truth resolves forces to 0.67 Mpc/h: haloes' insides are softer than a tree code's.",
+            "The truth resolves forces to 0.67 Mpc/h: haloes' insides are softer than a tree code's. P(k) of "
+            "itself: with twice the steps within 0.1% to k = 1 h/Mpc, with a force mesh twice as fine 1.0% "
+            "away to k = 0.5 and 4.6% to k = 1 (benchmarks/nbody_convergence.py).",
         ),
     )

@@ -61,7 +61,7 @@ TRAINING = FieldTraining(
 
 def fine_tuning(start: str, suite: FieldSuite, held_out_runs: int) -> FieldTraining:
     """The second half: on runs of a finer code in `suite`'s folder, from the weights of the first."""
-    fit = replace(TRAINING.fit, steps=60, evaluate_every=15, save_every=15)
+    fit = replace(TRAINING.fit, steps=90, batch=2, accumulate=2, evaluate_every=15, save_every=15)
     source = DisplacementSuite(MODEL, suite, held_out_runs=held_out_runs, snapshots=2)
     return replace(TRAINING, source=source, fit=fit, start=Start(start))
 

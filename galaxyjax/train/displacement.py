@@ -69,8 +69,16 @@ class DisplacementSuite:
         return _placed(made, mesh)
 
     def held_out(self, mesh: Mesh, size: int) -> Sequence[FieldBatch]:
-        """The validation runs at z = 0 and at one earlier redshift, in batches of `size`."""
+        """The validation runs at z = 0 and at one earlier redshift, in batches of `size`.
+
+        Raises ConfigError when they do not fill one.
+        """
         runs = range(self.suite.runs - self.held_out_runs, self.suite.runs)
+        if 2 * len(runs) < size:
+            raise ConfigError(
+                f"training suite: {len(runs)} held-out runs are {2 * len(runs)} examples, less than a "
+                f"batch of {size}; hold out more runs or take a smaller batch"
+            )
         made = [self._example(run, self._snapshot(run, which)) for which in (0, 1) for run in runs]
         made = made[: len(made) // size * size]
         return [_placed(made[i : i + size], mesh) for i in range(0, len(made), size)]

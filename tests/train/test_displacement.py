@@ -101,5 +101,7 @@ def test_the_loss_is_zero_for_the_truth_and_equal_on_eight_devices(source):
 def test_a_suite_without_folds_or_folder_is_refused(source):
     with pytest.raises(ConfigError, match="both folds need one"):
         DisplacementSuite(MODEL, replace(SUITE, runs=1), held_out_runs=1)
+    with pytest.raises(ConfigError, match="1 held-out runs are 2 examples, less than a batch of 4"):
+        source.held_out(build_mesh("x=1"), 4)
     with pytest.raises(ConfigError, match="no folder of runs"):
         DisplacementSuite(MODEL, SUITE, held_out_runs=1).batch(build_mesh("x=1"), 1, 0, 0)
