@@ -50,6 +50,12 @@ class Emulator:
             raise ConfigError(f"policy {policy!r} is not one of {', '.join(domain.POLICIES)}")
         return replace(self, policy=policy)
 
+    def numpy(self, double: bool = True):
+        """Return this emulator as an `ArrayEmulator`: floats and NumPy arrays in, float64 arrays out."""
+        from galaxyjax.emulator.arrays import ArrayEmulator
+
+        return ArrayEmulator(self, double)
+
     def predict(
         self, theta: Mapping[str, ArrayLike], *, k: ArrayLike, z: ArrayLike, output: str
     ) -> jax.Array:
