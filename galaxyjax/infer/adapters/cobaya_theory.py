@@ -12,7 +12,7 @@ the run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 
 import jax
@@ -22,6 +22,7 @@ from cobaya.tools import Pool1D, Pool2D, str_to_list
 
 import galaxyjax
 from galaxyjax.core.errors import ConfigError, DomainError
+from galaxyjax.core.synonyms import SYNONYMS, translate
 from galaxyjax.core.units import C_KM_S
 from galaxyjax.infer import parameters
 from galaxyjax.infer.adapters import products
@@ -91,7 +92,7 @@ class MatterPower(BoltzmannBase):
         contract = self._emulator.contract
         used = {name for output in (self.linear, self.nonlinear) for name in contract.output(output).inputs}
         known = used | set(parameters.COSMOLOGICAL)
-        return [n for n in {*known, *products.TRANSLATION} if products.TRANSLATION.get(n, n) in known]
+        return [n for n in {*known, *SYNONYMS} if SYNONYMS.get(n, n) in known]
 
     def get_can_provide_methods(self):
         return {} if self.prefix else {name: getattr(self, f"get_{name}") for name in self._offered(PRODUCTS)}
@@ -121,7 +122,7 @@ class MatterPower(BoltzmannBase):
 
     def initialize_with_params(self):
         super().initialize_with_params()
-        values = products.translate(dict.fromkeys(self.input_params, 1.0))
+        values = translate(dict.fromkeys(self.input_params, 1.0))
         z = {"power": np.zeros(1), "sigma8": np.zeros(1)}
         # Shapes only: a name that is missing or says too much is found before the first evaluation.
         jax.eval_shape(
@@ -129,7 +130,11 @@ class MatterPower(BoltzmannBase):
         )
 
     def must_provide(self, **requirements):
-        requirements = {name.removeprefix(self.prefix): value for name, value in requirements.items()}
+        # Copies: Cobaya takes entries out of what it is handed, and two requests may share one dictionary.
+        requirements = {
+            name.removeprefix(self.prefix): dict(value) if isinstance(value, Mapping) else value
+            for name, value in requirements.items()
+        }
         for name, wanted in requirements.items():
             if name in ("Pk_grid", "Pk_interpolator"):
                 self._refuse_other_fields(name, wanted)
@@ -183,7 +188,7 @@ class MatterPower(BoltzmannBase):
         return tuple(self.nonlinear if nonlinear else self.linear for nonlinear in dict.fromkeys(wanted))
 
     def calculate(self, state, want_derived=True, **params_values_dict):
-        values = products.translate(params_values_dict)
+        values = translate(params_values_dict)
         k = np.geomspace(*self._emulator.contract.k_range, self.nodes)
         found = products.compute(self._emulator, values, k, self._z, self._outputs())
         derived = {name: float(found["derived"][ours]) for name, ours in DERIVED.items()}

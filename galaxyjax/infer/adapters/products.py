@@ -11,40 +11,8 @@ import numpy as np
 
 from galaxyjax.core import background
 from galaxyjax.core.cosmology import Cosmology
-from galaxyjax.core.errors import ConfigError
 from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.infer import parameters
-
-# Names that other programs use (CAMB's, CLASS's, Cobaya's, CosmoSIS's) -> ours.
-TRANSLATION = {
-    "ombh2": "omega_b",
-    "omegabh2": "omega_b",
-    "omch2": "omega_cdm",
-    "omegach2": "omega_cdm",
-    "omega_c": "Omega_cdm",
-    "omegam": "Omega_m",
-    "ns": "n_s",
-    "As": "A_s",
-    "log1e10as": "ln10A_s",
-    "ln10^{10}A_s": "ln10A_s",
-    "mnu": "m_nu",
-    "w": "w0",
-    "sigma8": "sigma_8",
-    "s8": "S8",
-    "HMCode_logT_AGN": "logT_AGN",
-}
-
-
-def translate(values: Mapping[str, float]) -> dict[str, float]:
-    """Return values under our names. Raises ConfigError where two names say the same."""
-    ours = {}
-    for name, value in values.items():
-        known = TRANSLATION.get(name, name)
-        if known in ours:
-            raise ConfigError(f"{name} and another parameter both give {known}: keep one of them")
-        ours[known] = value
-    return ours
-
 
 def compute(emulator: Emulator, values: Mapping[str, float], k, z: Mapping, outputs: tuple[str, ...]) -> dict:
     """Return `products` as NumPy float64: the precision of JAX elsewhere in the process stays as it is."""
