@@ -48,10 +48,12 @@ class ArrayEmulator:
             if np.ndim(value):
                 raise ConfigError(f"{name} has shape {np.shape(value)}; a gradient is taken at one cosmology")
         self.predict(theta, k=k, z=z, output=output)  # its checks: numbers under a derivative cannot raise
-        return self._numpy(_gradient, self.emulator, self._arrays(theta), self._array(k), self._array(z), output)
+        return self._numpy(
+            _gradient, self.emulator, self._arrays(theta), self._array(k), self._array(z), output
+        )
 
     def error(self, output: str, *, k: ArrayLike, z: ArrayLike) -> np.ndarray:
-        """Return the measured root-mean-square error of ln(output), (nz, nk), at k (nk,) in h/Mpc and z (nz,).
+        """Return the measured root-mean-square error of ln(output), (nz, nk); k (nk,) in h/Mpc, z (nz,).
 
         Raises ConfigError for an emulator that came without one.
         """
@@ -64,7 +66,9 @@ class ArrayEmulator:
 
     def _error(self):
         if self.emulator.error is None:
-            raise ConfigError(f"{self.emulator.contract.name} has no measured error: its folder has no error.npz")
+            raise ConfigError(
+                f"{self.emulator.contract.name} has no measured error: its folder has no error.npz"
+            )
         return self.emulator.error
 
     def _array(self, values: ArrayLike) -> np.ndarray:

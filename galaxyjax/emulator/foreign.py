@@ -40,7 +40,7 @@ BASIS_FIELDS = ("weights_", "biases_", "alphas_", "betas_", *STANDARD, "training
 @partial(jax.tree_util.register_dataclass, data_fields=("weights",), meta_fields=("network",))
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """A network at its own modes (multipoles, or wavenumbers in 1/Mpc), in its own unit; a pytree of weights."""
+    """A network at its own modes (multipoles, or wavenumbers in 1/Mpc) and unit; a pytree of weights."""
 
     network: Network
     weights: dict
@@ -58,7 +58,9 @@ class ForeignNetwork:
         theta = translate(theta)
         for name in self.network.inputs:
             if name not in theta:
-                raise ConfigError(f"parameter {name} is missing; the network takes {', '.join(self.network.inputs)}")
+                raise ConfigError(
+                    f"parameter {name} is missing; the network takes {', '.join(self.network.inputs)}"
+                )
         values = jnp.broadcast_arrays(*(jnp.asarray(theta[n], float) for n in self.network.inputs))
         return _apply(self, jnp.stack(values, axis=-1))
 
@@ -101,7 +103,11 @@ def installed_network(probe: str) -> ForeignNetwork:
     fields["weights"] = [*fields["weights"][:-1], (kernel, np.full_like(bias, bias[-1]))]
     log10 = None
     if probe in ("cmb_te", "cmb_pp"):
-        parts = {"pca_matrix": "pca_transform_matrix", "training_mean": "training_mean", "training_std": "training_std"}
+        parts = {
+            "pca_matrix": "pca_transform_matrix",
+            "training_mean": "training_mean",
+            "training_std": "training_std",
+        }
         for name, part in parts.items():
             fields[name] = np.load(folder / "pca_utils" / f"{probe}_{part}.npy", allow_pickle=False)
         fields["modes"] = np.arange(2, 2509)
@@ -109,10 +115,12 @@ def installed_network(probe: str) -> ForeignNetwork:
     return _network(fields, path, log10)
 
 
-def write_cosmopower(path: str | Path, foreign: ForeignNetwork, names: Mapping[str, str] | None = None) -> None:
-    """Write a network to an .npz in CosmoPower's layout, exactly; plain arrays, so that no reader need unpickle.
+def write_cosmopower(
+    path: str | Path, foreign: ForeignNetwork, names: Mapping[str, str] | None = None
+) -> None:
+    """Write a network to an .npz in CosmoPower's layout, exactly, as plain arrays.
 
-    cosmopower-jax reads it with probe="custom_log" (log10) or "custom_pca" (a basis, not log10), filepath=path.
+    cosmopower-jax reads it with filepath=path and probe="custom_log" (log10) or "custom_pca" (a basis).
     names: ours -> the parameter's name in the file; ours where left out. Raises ConfigError for a basis of
     log10, which its readers do not know.
     """
@@ -157,14 +165,18 @@ def _listed(value, path: Path) -> dict:
         if isinstance(value, list | tuple) and len(value) == len(fields):
             return dict(zip(fields, value, strict=True))
     size = f" of {len(value)}" if hasattr(value, "__len__") else ""
-    raise FileError(f"{path}: holds a {type(value).__name__}{size}; a CosmoPower network is a list of 13, 15 or 19")
+    raise FileError(
+        f"{path}: holds a {type(value).__name__}{size}; a CosmoPower network is a list of 13, 15 or 19"
+    )
 
 
 def _npz(content: bytes, path: Path) -> dict:
     """Fields of an .npz whose members are arrays of numbers, or objects that are read as data."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            found = {n.removesuffix(".npy"): _npy(archive.read(n), f"{path}: {n}") for n in archive.namelist()}
+            found = {
+                n.removesuffix(".npy"): _npy(archive.read(n), f"{path}: {n}") for n in archive.namelist()
+            }
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         raise FileError(f"{path}: not a whole npz file ({error}); fetch or make it again") from error
     return _listed(found["arr_0"], path) if set(found) == {"arr_0"} else found
@@ -173,7 +185,9 @@ def _npz(content: bytes, path: Path) -> dict:
 def _npy(content: bytes, source: str):
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read_header = (
+        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    )
     dtype = read_header(stream)[2]
     if dtype.hasobject:
         return read_pickle(stream.read(), source)
@@ -236,14 +250,22 @@ def _layers(fields: Mapping, path: Path):
 
 
 def _checked(weights: dict, network: Network, path: Path) -> dict:
-    """Weights of the shapes that the network needs: layers in float32, the rest as precise as the file has it."""
+    """Weights of the network's shapes: layers in float32, the rest as precise as the file has it."""
     wanted = jax.eval_shape(network.init, jax.random.key(0))
     if jax.tree.structure(wanted) != jax.tree.structure(weights):
         raise FileError(f"{path}: {len(weights['layers'])} layers do not make a network of {network.widths}")
-    for (where, leaf), found in zip(jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(weights), strict=True):
+    for (where, leaf), found in zip(
+        jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(weights), strict=True
+    ):
         array, name = np.asarray(found), jax.tree_util.keystr(where, simple=True, separator="/")
-        if array.shape != leaf.shape or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
-            raise FileError(f"{path}: {name} has shape {array.shape}; {leaf.shape} of finite numbers is expected")
+        if (
+            array.shape != leaf.shape
+            or not np.issubdtype(array.dtype, np.number)
+            or not np.isfinite(array).all()
+        ):
+            raise FileError(
+                f"{path}: {name} has shape {array.shape}; {leaf.shape} of finite numbers is expected"
+            )
     weights = jax.tree.map(np.asarray, weights)
     # log10 of a CMB spectrum is -20: rounded to float32, the means alone would cost 1e-5 of it.
     return weights | {"layers": jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), weights["layers"])}

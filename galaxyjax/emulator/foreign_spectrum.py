@@ -46,8 +46,12 @@ def spectrum_emulator(
     for output, parts in factors.items():
         for part in parts:
             if part not in networks:
-                raise ConfigError(f"{name}: output {output} is made of {part!r}, which is not among the networks")
-    ranges = {n: edges for foreign in networks.values() for n, edges in _edges(foreign).items()} | dict(domain or {})
+                raise ConfigError(
+                    f"{name}: output {output} is made of {part!r}, which is not among the networks"
+                )
+    ranges = {n: edges for foreign in networks.values() for n, edges in _edges(foreign).items()} | dict(
+        domain or {}
+    )
     low_z, high_z = ranges.pop("z")
     k = np.asarray(modes.pop())
     model = NetworkSpectrum({n: f.network for n, f in networks.items()}, dict(factors))

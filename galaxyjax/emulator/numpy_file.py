@@ -28,7 +28,9 @@ def write_numpy_file(path: str | Path, emulator: Emulator) -> None:
     """
     model = emulator.model
     if not isinstance(model, Spectrum):
-        raise ConfigError(f"{emulator.contract.name} is of the family {emulator.contract.family}, not spectrum")
+        raise ConfigError(
+            f"{emulator.contract.name} is of the family {emulator.contract.family}, not spectrum"
+        )
     stream = io.BytesIO()
     np.savez_compressed(stream, **_arrays(model, emulator.weights))
     source = inspect.getsource(numpy_spectrum)
@@ -60,9 +62,10 @@ def _contract(emulator: Emulator) -> dict:
 def _arrays(model: Spectrum, weights) -> dict[str, np.ndarray]:
     """Every number of the family by name; weights in float32, as they are kept."""
     leaves = jax.tree_util.tree_leaves_with_path(weights)
-    arrays = {jax.tree_util.keystr(where, simple=True, separator="/"): np.asarray(leaf) for where, leaf in leaves}
-    with jax.enable_x64(True):
-        coarse_k, coarse_basis = Spectrum(**model.hyperparameters())._coarse  # in float64, whatever came first
+    arrays = {
+        jax.tree_util.keystr(where, simple=True, separator="/"): np.asarray(leaf) for where, leaf in leaves
+    }
+    coarse_k, coarse_basis = model._coarse
     quadrature_k, quadrature = model._quadrature
     knots = model.knots
     return arrays | {

@@ -1,7 +1,7 @@
 """Matter power spectra by NumPy alone: `predict(theta, k, z, output)` and `sigma8(theta, z)`.
 
-The family `Spectrum` of galaxyjax written out for one cosmology in float64. `galaxyjax.emulator.numpy_file` writes
-this file again with an emulator's numbers inside; that copy needs Python and NumPy, and nothing else.
+The family `Spectrum` of galaxyjax written out for one cosmology in float64. `galaxyjax.emulator.numpy_file`
+writes this file again with an emulator's numbers inside; that copy needs Python and NumPy, and nothing else.
 """
 
 import base64
@@ -123,7 +123,10 @@ def _background(x, z):
 
 def _baseline(x):
     """2 ln T without wiggles on a coarse grid (Eisenstein & Hu 1998, eqs 26 and 28 to 31)."""
-    k, omega_m = _array("coarse_k"), x["omega_b"] + x["omega_cdm"] + x["m_nu"] * float(_array("omega_nu_rest"))
+    k, omega_m = (
+        _array("coarse_k"),
+        x["omega_b"] + x["omega_cdm"] + x["m_nu"] * float(_array("omega_nu_rest")),
+    )
     share = x["omega_b"] / omega_m
     horizon = 44.5 * math.log(9.83 / omega_m) / math.sqrt(1.0 + 10.0 * x["omega_b"] ** 0.75) * x["h"]
     alpha = 1.0 - 0.328 * math.log(431.0 * omega_m) * share + 0.38 * math.log(22.3 * omega_m) * share**2
@@ -139,7 +142,13 @@ def _linear(x, z):
     components, split = _network("shape", shape[None]), CONTRACT["hyperparameters"]["components"][0]
     a, omega_m = 1.0 / (1.0 + z), _omega_matter(x)
     values = [Omega_m, x["w0"], x["wa"], omega_m, x["m_nu"] / omega_m, x["omega_b"] / omega_m]
-    values += [a, z * a**2, Omega_m_z, log_D - np.log(a), _matter_fraction(Omega_m, x["w0"], x["wa"], a / 3.0)]
+    values += [
+        a,
+        z * a**2,
+        Omega_m_z,
+        log_D - np.log(a),
+        _matter_fraction(Omega_m, x["w0"], x["wa"], a / 3.0),
+    ]
     return {
         "log_D": log_D,
         "Omega_m_z": Omega_m_z,
@@ -157,7 +166,7 @@ def _log_linear(x, linear, k, extra=()):
     return linear["amplitude"][:, None] + tilt + _sum(parts, k)
 
 
-# The non-linear boost's inputs --------------------------------------------------------------------------------
+# The non-linear boost's inputs ----------------------------------------------------------------------------
 
 
 def _log_moments(x, linear):
@@ -171,12 +180,14 @@ def _nonlinear_features(x, z, linear):
     return np.stack(np.broadcast_arrays(*values), axis=-1), log_moments
 
 
-# Cubic B-splines on warped knots ------------------------------------------------------------------------------
+# Cubic B-splines on warped knots --------------------------------------------------------------------------
 
 
 def _sum(parts, k):
     """Sum of expansions (nz, n) in splines, at k (nk,): (nz, nk)."""
-    coefficients = sum(_array(f"{name}/mean") + amplitude @ _array(f"{name}/basis") for name, amplitude in parts)
+    coefficients = sum(
+        _array(f"{name}/mean") + amplitude @ _array(f"{name}/basis") for name, amplitude in parts
+    )
     s = _position(k)
     first = np.clip(np.floor(s), 0, CONTRACT["hyperparameters"]["k_nodes"] - 2).astype(int)
     t = s - first
@@ -198,4 +209,6 @@ def _position(k):
 
 
 if __name__ == "__main__":
-    print(json.dumps({name: value for name, value in CONTRACT.items() if name != "hyperparameters"}, indent=1))
+    print(
+        json.dumps({name: value for name, value in CONTRACT.items() if name != "hyperparameters"}, indent=1)
+    )

@@ -61,7 +61,15 @@ def read_pickle(content: bytes, source: str | Path = "pickle"):
             _step(opcode.name, argument, stack, memo, source)
     except FileError:
         raise
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (
+        IndexError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise FileError(f"{source}: not a whole pickle of plain numbers ({error})") from error
     raise FileError(f"{source}: the pickle has no end; fetch it again")
 
@@ -180,7 +188,9 @@ def _name(path: str, source) -> _Name:
 
 
 def _dtype(code, align=False, copy=True) -> _DType:
-    dtype = np.dtype(code) if isinstance(code, str) and code.lstrip("<>|=") not in ("O", "O8") else np.dtype("O")
+    dtype = (
+        np.dtype(code) if isinstance(code, str) and code.lstrip("<>|=") not in ("O", "O8") else np.dtype("O")
+    )
     if dtype.kind not in NUMBER_KINDS + "O" or dtype.names:
         raise ValueError(f"dtype {code!r} is not a number's")
     return _DType(dtype)
@@ -261,7 +271,7 @@ def _bytes(content) -> bytes:
 def _plain(value, source, done: dict | None = None):
     """What was built, with arrays in the place of their stand-ins; anything else is refused.
 
-    Each object is visited once, however often the pickle refers to it: a few bytes can name a tree of any size.
+    Each object is visited once, however often it is referred to: a few bytes can name a tree of any size.
     """
     done = {} if done is None else done
     if id(value) in done:

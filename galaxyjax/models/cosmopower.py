@@ -1,4 +1,4 @@
-"""Networks of the kind that CosmoPower trains (Spurio Mancini et al. 2022, MNRAS 511, 1771), as pure functions.
+"""Networks as CosmoPower trains them (Spurio Mancini et al. 2022, MNRAS 511, 1771), as pure functions.
 
 Dense layers with the activation x [beta + sigmoid(alpha x) (1 - beta)] (their eq. A1), whose alpha and beta
 are learnt. Parameters come in and features go out standardised; the features are log10 of a spectrum, the
@@ -59,18 +59,24 @@ class Network:
     def features(self, weights, x: jax.Array) -> jax.Array:
         """Parameters (..., n) -> the network's standardised features (..., m)."""
         layers = weights["layers"]
-        x = (x - weights["input_mean"]) / weights["input_std"]
+        x = (x - weights["input_mean"].astype(x.dtype)) / weights["input_std"].astype(x.dtype)
         for layer in layers[:-1]:
-            x = _dot(x, layer["kernel"]) + layer["bias"]
-            x = x * (layer["beta"] + jax.nn.sigmoid(layer["alpha"] * x) * (1.0 - layer["beta"]))
-        return _dot(x, layers[-1]["kernel"]) + layers[-1]["bias"]
+            x = _dot(x, layer["kernel"].astype(x.dtype)) + layer["bias"].astype(x.dtype)
+            # 1 - beta in the precision of the file, as CosmoPower's own packages have it: rounded otherwise, CMB
+            # spectra over eight decades move by 3e-5.
+            gain = jnp.asarray(1.0 - layer["beta"], x.dtype)
+            x = x * (
+                layer["beta"].astype(x.dtype) + jax.nn.sigmoid(layer["alpha"].astype(x.dtype) * x) * gain
+            )
+        return _dot(x, layers[-1]["kernel"].astype(x.dtype)) + layers[-1]["bias"].astype(x.dtype)
 
     def values(self, weights, x: jax.Array) -> jax.Array:
         """Parameters (..., n), in the order of `inputs` -> results at the modes (..., nmodes), log10 where
         `log10`. The dtype is that of x.
         """
-        weights = jax.tree.map(lambda leaf: jnp.asarray(leaf, x.dtype), weights)
-        y = self.features(weights, x) * weights["output_std"] + weights["output_mean"]
+        y = self.features(weights, x)
+        weights = {n: jnp.asarray(v, x.dtype) for n, v in weights.items() if n != "layers"}
+        y = y * weights["output_std"] + weights["output_mean"]
         if not self.components:
             return y
         return _dot(y, weights["basis"]) * weights["basis_std"] + weights["basis_mean"]
@@ -83,7 +89,7 @@ class Network:
 
 @dataclass(frozen=True)
 class NetworkSpectrum:
-    """The family `network_spectrum`: P(k, z) of total matter as a product of networks, in the emulators' units.
+    """The family `network_spectrum`: P(k, z) of total matter as a product of networks, in our units.
 
     networks: name -> Network. factors: output -> the networks whose product it is (a linear spectrum; a
     linear spectrum and a boost). Between its own wavenumbers ln P is a cubic spline of ln k. Inputs may have
@@ -140,7 +146,9 @@ class NetworkSpectrum:
         log_k = jnp.asarray(self.log_modes, log_power.dtype)
         u = 8.0 * jnp.exp(log_k) / h
         safe = jnp.where(u < 0.05, 1.0, u)
-        window = jnp.where(u < 0.05, 1.0 - u**2 / 10.0, 3.0 * (jnp.sin(safe) - safe * jnp.cos(safe)) / safe**3)
+        window = jnp.where(
+            u < 0.05, 1.0 - u**2 / 10.0, 3.0 * (jnp.sin(safe) - safe * jnp.cos(safe)) / safe**3
+        )
         density = jnp.exp(log_power + 3.0 * log_k) * window**2 / (2.0 * jnp.pi**2)
         return jnp.sqrt(jax.scipy.integrate.trapezoid(density, log_k))
 
@@ -162,7 +170,9 @@ class NetworkSpectrum:
         knots = jnp.asarray(self.log_modes, values.dtype)
         slopes = _dot(values, jnp.asarray(self._slopes.T, values.dtype))
         at = jnp.broadcast_to(at, (*values.shape[:-1], at.shape[-1]))
-        left = jnp.clip(jnp.searchsorted(knots, jax.lax.stop_gradient(at), side="right") - 1, 0, len(knots) - 2)
+        left = jnp.clip(
+            jnp.searchsorted(knots, jax.lax.stop_gradient(at), side="right") - 1, 0, len(knots) - 2
+        )
         step = knots[left + 1] - knots[left]
         t = (at - knots[left]) / step
         take = lambda array, index: jnp.take_along_axis(array, index, axis=-1)  # noqa: E731

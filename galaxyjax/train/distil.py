@@ -25,7 +25,7 @@ QUANTILES = (50.0, 95.0, 99.0, 100.0)
 
 @dataclass(frozen=True)
 class Distillation:
-    """How a network is distilled. k_range in 1/Mpc; widths of the hidden layers; spectra to train and to test on."""
+    """How a network is distilled: k_range in 1/Mpc, hidden widths, spectra to train and to test on."""
 
     output: str = "linear"
     k_range: tuple[float, float] = (2e-4, 6.0)
@@ -46,8 +46,8 @@ def distil(
 ) -> tuple[ForeignNetwork, dict]:
     """Return a network of log10 P in Mpc^3 at k in 1/Mpc, and its measured error.
 
-    domain: input -> (low, high), "z" among them, inside the emulator's: narrower is more exact. Inputs that it
-    leaves out keep the emulator's range, or their default where they have one. The error holds, for the
+    domain: input -> (low, high), "z" among them, inside the emulator's: narrower is more exact. Inputs that
+    it leaves out keep the emulator's range, or their default where they have one. The error holds, for the
     held-out spectra, "p50" ... "max" of abs(P / P_emulator - 1) over all k, and "inputs" with their ranges.
 
     Raises ConfigError for wavenumbers that the emulator does not reach at every h.
@@ -85,8 +85,8 @@ def _ranges(emulator: Emulator, how: Distillation, domain: Mapping) -> dict[str,
     h_low, h_high = ranges["h"]
     if how.k_range[0] / h_high < contract.k_range[0] or how.k_range[1] / h_low > contract.k_range[1]:
         raise ConfigError(
-            f"distil: k_range {how.k_range} per Mpc leaves {contract.k_range} h/Mpc at h = {h_low:g} to {h_high:g}; "
-            f"give {contract.k_range[0] * h_high:.3g} to {contract.k_range[1] * h_low:.3g}"
+            f"distil: k_range {how.k_range} per Mpc leaves {contract.k_range} h/Mpc at h = {h_low:g} to "
+            f"{h_high:g}; give {contract.k_range[0] * h_high:.3g} to {contract.k_range[1] * h_low:.3g}"
         )
     return ranges | {"z": tuple(domain.get("z", contract.z_range))}
 

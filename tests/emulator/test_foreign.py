@@ -1,4 +1,4 @@
-"""CosmoPower's networks, read from every layout and written: against the formula in NumPy, and against their package."""
+"""CosmoPower's networks, read from every layout and written: against the formula, and their package."""
 
 import importlib.util
 import pickle
@@ -88,8 +88,15 @@ def written(folder: Path, fields: dict, layout: str) -> Path:
     elif layout == "object_npz":  # cosmopower-jax's own conversion from TensorFlow
         np.savez(path, np.array(fields, dtype=object))
     else:  # plain arrays, with the later names
-        arrays = {n: v for n, v in fields.items() if not isinstance(v, list) or n in ("parameters", "architecture")}
-        for listed, numbered in (("weights_", "W"), ("biases_", "b"), ("alphas_", "alphas"), ("betas_", "betas")):
+        arrays = {
+            n: v for n, v in fields.items() if not isinstance(v, list) or n in ("parameters", "architecture")
+        }
+        for listed, numbered in (
+            ("weights_", "W"),
+            ("biases_", "b"),
+            ("alphas_", "alphas"),
+            ("betas_", "betas"),
+        ):
             arrays |= {f"{numbered}_{i}": value for i, value in enumerate(fields[listed])}
         renamed = {"param_train_mean": "parameters_mean", "param_train_std": "parameters_std"}
         np.savez(path, **{renamed.get(name, name): value for name, value in arrays.items()})
@@ -125,10 +132,17 @@ def test_what_is_written_is_read_back_exactly(tmp_path):
 
 def spectrum(folder, **options):
     fields, boost = made(), made(names=["omch2", "z"], seed=1)
-    boost["param_train_mean"], boost["param_train_std"] = fields["param_train_mean"][[1, 5]], fields["param_train_std"][[1, 5]]
+    boost["param_train_mean"], boost["param_train_std"] = (
+        fields["param_train_mean"][[1, 5]],
+        fields["param_train_std"][[1, 5]],
+    )
     boost["feature_train_mean"] *= 0.1
     networks = {
-        "linear": read_network(written(folder, fields | {"parameters": ["ombh2", "omch2", "h", "ns", "ln10^{10}A_s", "z"]}, "plain")),
+        "linear": read_network(
+            written(
+                folder, fields | {"parameters": ["ombh2", "omch2", "h", "ns", "ln10^{10}A_s", "z"]}, "plain"
+            )
+        ),
         "boost": read_network(written(folder, boost, "jax")),
     }
     factors = {"linear": ("linear",), "nonlinear": ("linear", "boost")}
@@ -152,7 +166,9 @@ def test_under_the_contract_units_are_ours_and_products_are_products(tmp_path):
     nonlinear = linear * expected(boost, x[:, [1, 5]])[:, at]
     got = emulator.predict(theta, k=k / 0.68, z=z, output="nonlinear")
     np.testing.assert_allclose(got, nonlinear, rtol=2e-5)
-    assert float(emulator.derived(theta)["Omega_m"]) == pytest.approx((0.022 + 0.12) / 0.68**2)  # massless neutrinos
+    assert float(emulator.derived(theta)["Omega_m"]) == pytest.approx(
+        (0.022 + 0.12) / 0.68**2
+    )  # massless neutrinos
     kept = save(tmp_path / "kept", emulator.weights, emulator.contract)
     np.testing.assert_array_equal(kept.predict(theta, k=k / 0.68, z=z, output="nonlinear"), got)
     assert load(tmp_path / "kept").contract == kept.contract
@@ -167,7 +183,9 @@ def test_slopes_are_those_of_finite_differences(tmp_path, float64):
     for name, value in theta.items():
         step = 1e-5 * value
         difference = (call(theta | {name: value + step}) - call(theta | {name: value - step})) / (2 * step)
-        np.testing.assert_allclose(slopes[name][0], difference, rtol=1e-5, atol=1e-7 * np.abs(call(theta)).max(), err_msg=name)
+        np.testing.assert_allclose(
+            slopes[name][0], difference, rtol=1e-5, atol=1e-7 * np.abs(call(theta)).max(), err_msg=name
+        )
 
 
 def test_files_that_are_not_networks(tmp_path):
@@ -189,7 +207,9 @@ def test_files_that_are_not_networks(tmp_path):
         installed_network("mpk_linear")
 
 
-installed = pytest.mark.skipif(importlib.util.find_spec("cosmopower_jax") is None, reason="cosmopower-jax is not installed")
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("cosmopower_jax") is None, reason="cosmopower-jax is not installed"
+)
 
 
 @installed
@@ -205,7 +225,9 @@ def test_installed_networks_equal_their_own_package(probe, float64):
     answer = np.asarray(theirs.predict(jax.numpy.asarray(x)))
     found = np.asarray(ours.predict({name: x[:, i] for i, name in enumerate(ours.network.inputs)}))
     assert found.dtype == np.float64
-    scale = np.abs(answer).max(axis=1, keepdims=True) if probe == "cmb_te" else np.abs(answer)  # TE crosses zero
+    scale = (
+        np.abs(answer).max(axis=1, keepdims=True) if probe == "cmb_te" else np.abs(answer)
+    )  # TE crosses zero
     assert np.max(np.abs(found - answer) / scale) < 1e-5
     np.testing.assert_array_equal(ours.modes, theirs.modes)
 
@@ -216,7 +238,15 @@ def test_installed_spectra_under_the_contract_and_our_export_in_their_reader(tmp
     from cosmopower_jax.cosmopower_jax import CosmoPowerJAX
 
     emulator, theirs = cosmopower_jax(), CosmoPowerJAX(probe="mpk_nonlin", verbose=False)
-    theta = {"omega_b": 0.0224, "omega_cdm": 0.12, "h": 0.67, "n_s": 0.965, "ln10A_s": 3.05, "c_min": 3.13, "eta_0": 0.603}
+    theta = {
+        "omega_b": 0.0224,
+        "omega_cdm": 0.12,
+        "h": 0.67,
+        "n_s": 0.965,
+        "ln10A_s": 3.05,
+        "c_min": 3.13,
+        "eta_0": 0.603,
+    }
     k = np.asarray(theirs.modes)
     inside = (k / 0.67 > emulator.contract.k_range[0]) & (k / 0.67 < emulator.contract.k_range[1])
     found = emulator.predict(theta, k=k[inside] / 0.67, z=[0.5, 1.0], output="nonlinear") / 0.67**3
@@ -233,7 +263,10 @@ def test_installed_spectra_under_the_contract_and_our_export_in_their_reader(tmp
 @pytest.mark.slow
 def test_the_packages_files_of_tensorflow_are_read_without_tensorflow():
     """Its templates hold TensorFlow's own lists: a pickle and an object array with the same content."""
-    folder = Path(next(iter(importlib.util.find_spec("cosmopower_jax").submodule_search_locations))) / "trained_models"
+    folder = (
+        Path(next(iter(importlib.util.find_spec("cosmopower_jax").submodule_search_locations)))
+        / "trained_models"
+    )
     for name in ("tf_cmb_template", "tf_pca_template"):
         one, other = (read_network(folder / f"{name}.{kind}") for kind in ("pkl", "npz"))
         assert one.network == other.network

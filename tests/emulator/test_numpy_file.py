@@ -14,8 +14,8 @@ from galaxyjax.emulator.numpy_file import write_numpy_file
 K, Z = np.geomspace(1.1e-4, 9.9, 90), np.array([0.0, 0.4, 1.3, 3.0])
 THETAS = [
     {"omega_b": 0.0224, "omega_cdm": 0.12, "h": 0.67, "n_s": 0.965, "ln10A_s": 3.05, "logT_AGN": 7.8},
-    {"omega_b": 0.0195, "omega_cdm": 0.2, "h": 0.82, "n_s": 0.86, "ln10A_s": 2.2, "logT_AGN": 7.5, "m_nu": 0.4,
-     "w0": -0.7, "wa": -0.9},
+    {"omega_b": 0.0195, "omega_cdm": 0.2, "h": 0.82, "n_s": 0.86, "ln10A_s": 2.2, "logT_AGN": 7.5,
+     "m_nu": 0.4, "w0": -0.7, "wa": -0.9},
 ]  # fmt: skip
 OUTPUTS = ("linear", "nonlinear", "nonlinear_baryons", "baryon_suppression")
 ALONE = """
@@ -23,7 +23,8 @@ import json, sys
 sys.path.insert(0, {folder!r})
 import evaluator, numpy
 thetas, k, z = json.loads(sys.stdin.read())
-found = [[evaluator.predict(t, k, z, o).tolist() for o in {outputs!r}] + [evaluator.sigma8(t, z).tolist()] for t in thetas]
+spectra = lambda t: [evaluator.predict(t, k, z, o).tolist() for o in {outputs!r}]
+found = [spectra(t) + [evaluator.sigma8(t, z).tolist()] for t in thetas]
 foreign = [m for m in sys.modules if m.split(".")[0] in ("jax", "jaxlib", "galaxyjax", "scipy", "flax")]
 for wrong in (dict(thetas[0], h=1.2), dict(thetas[0], sigma9=1.0)):
     try:

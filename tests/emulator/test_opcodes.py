@@ -14,7 +14,9 @@ from galaxyjax.emulator.opcodes import read_pickle
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 DTYPES = st.sampled_from(["<f4", ">f4", "<f8", "<i8", "<i4", "|u1", "|b1", "<c8", "<U5"])
@@ -25,7 +27,10 @@ def test_plain_content_is_read_as_it_was(value, protocol):
     assert read_pickle(pickle.dumps(value, protocol)) == value
 
 
-@given(DTYPES.flatmap(lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, max_dims=3))), st.integers(0, 5))
+@given(
+    DTYPES.flatmap(lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, max_dims=3))),
+    st.integers(0, 5),
+)
 def test_arrays_are_read_bit_for_bit(array, protocol):
     for original in (array, np.asfortranarray(array)):
         found = read_pickle(pickle.dumps([original, original], protocol))

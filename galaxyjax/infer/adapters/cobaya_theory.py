@@ -27,7 +27,12 @@ from galaxyjax.core.units import C_KM_S
 from galaxyjax.infer import parameters
 from galaxyjax.infer.adapters import products
 
-BACKGROUND = ("Hubble", "angular_diameter_distance", "comoving_radial_distance", "angular_diameter_distance_2")
+BACKGROUND = (
+    "Hubble",
+    "angular_diameter_distance",
+    "comoving_radial_distance",
+    "angular_diameter_distance_2",
+)
 AMPLITUDES = ("sigma8_z", "fsigma8")
 PRODUCTS = ("Pk_grid", "Pk_interpolator", *AMPLITUDES, *BACKGROUND)
 DERIVED = {
@@ -74,7 +79,9 @@ class MatterPower(BoltzmannBase):
     def initialize(self):
         super().initialize()
         if self.extra_args:
-            raise ConfigError(f"extra_args {self.extra_args}: an emulator has no precision to set; leave it out")
+            raise ConfigError(
+                f"extra_args {self.extra_args}: an emulator has no precision to set; leave it out"
+            )
         if self.beyond not in ("refuse", "power_law"):
             raise ConfigError(f"beyond: {self.beyond!r} is not refuse or power_law")
         self._emulator = galaxyjax.load(self.emulator)
@@ -83,7 +90,7 @@ class MatterPower(BoltzmannBase):
         self._k_max = self._emulator.contract.k_range[1]  # of the grid, h/Mpc
         self._z: dict[str, np.ndarray] = {}
 
-    # What it takes and gives ---------------------------------------------------------------------------------
+    # What it takes and gives ------------------------------------------------------------------------------
 
     def get_allow_agnostic(self):
         return False  # two theories that take anything would be a contradiction to Cobaya
@@ -118,7 +125,7 @@ class MatterPower(BoltzmannBase):
     def get_version(self):
         return f"galaxyjax {galaxyjax.__version__}, {self.emulator} {self._emulator.contract.version}"
 
-    # What a run wants ----------------------------------------------------------------------------------------
+    # What a run wants -------------------------------------------------------------------------------------
 
     def initialize_with_params(self):
         super().initialize_with_params()
@@ -159,14 +166,14 @@ class MatterPower(BoltzmannBase):
                 raise ConfigError(f"{name} of {pair}: {self.emulator} gives total matter, {MATTER}, only")
 
     def _reach(self, k_max: float) -> None:
-        """Widen the grid to k_max in 1/Mpc, whatever h: refused beyond the emulator, unless by a power law."""
+        """Widen the grid to k_max in 1/Mpc, whatever h; beyond the emulator by a power law, or refused."""
         largest, lowest_h = self._emulator.contract.k_range[1], self._emulator.contract.domain["h"].low
         wanted = float(k_max) / lowest_h
         if wanted > largest and self.beyond == "refuse":
             raise DomainError(
-                f"k_max = {k_max:g}/Mpc is {wanted:.4g} h/Mpc at h = {lowest_h:g}, beyond the {largest:g} h/Mpc of "
-                f"{self.emulator}: ask for k_max <= {largest * lowest_h:g} (and extrap_kmax where the likelihood "
-                "has it), or say `beyond: power_law`"
+                f"k_max = {k_max:g}/Mpc is {wanted:.4g} h/Mpc at h = {lowest_h:g}, beyond the {largest:g} "
+                f"h/Mpc of {self.emulator}: ask for k_max <= {largest * lowest_h:g} (and extrap_kmax where the "
+                "likelihood has it), or say `beyond: power_law`"
             )
         self._k_max = max(self._k_max, wanted)
 
@@ -181,7 +188,7 @@ class MatterPower(BoltzmannBase):
             more = np.linspace(0.0, highest, LEAST_REDSHIFTS + 1)
             self._z["power"] = np.union1d(self._z["power"], more)
 
-    # One evaluation ------------------------------------------------------------------------------------------
+    # One evaluation ---------------------------------------------------------------------------------------
 
     def _outputs(self) -> tuple[str, ...]:
         wanted = [key[1] for key in self._must_provide or () if isinstance(key, tuple)]

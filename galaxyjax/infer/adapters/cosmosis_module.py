@@ -1,7 +1,7 @@
 """A CosmoSIS module in the place of CAMB's: spectra, growth and distances from an emulator.
 
     [galaxyjax]
-    file = .../galaxyjax/infer/adapters/cosmosis_module.py    ; python -m galaxyjax.infer.adapters.cosmosis_module
+    file = .../cosmosis_module.py    ; as `python -m galaxyjax.infer.adapters.cosmosis_module` prints it
     emulator = matter_power
     nonlinear = nonlinear_baryons
 
@@ -86,7 +86,8 @@ def setup(options) -> Settings:
     if zmax > contract.z_range[1] or kmin < contract.k_range[0] or kmax > contract.k_range[1]:
         raise ConfigError(
             f"zmax = {zmax:g}, kmin = {kmin:g}, kmax = {kmax:g} (h/Mpc): {contract.name} reaches z = "
-            f"{contract.z_range[1]:g} and k = {contract.k_range[0]:g} to {contract.k_range[1]:g}; ask for less"
+            f"{contract.z_range[1]:g} and k = {contract.k_range[0]:g} to "
+            f"{contract.k_range[1]:g}; ask for less"
         )
     return Settings(
         emulator,
@@ -134,7 +135,9 @@ def read_parameters(block, settings: Settings) -> dict[str, float]:
         if block.has_value(COSMOLOGY, name):
             values[OURS[name]] = float(block[COSMOLOGY, name])
     if block.has_value(COSMOLOGY, "omega_k") and block[COSMOLOGY, "omega_k"] != 0.0:
-        raise ConfigError(f"{COSMOLOGY}: omega_k = {block[COSMOLOGY, 'omega_k']:g}; the universe here is flat")
+        raise ConfigError(
+            f"{COSMOLOGY}: omega_k = {block[COSMOLOGY, 'omega_k']:g}; the universe here is flat"
+        )
     known = set(parameters.COSMOLOGICAL)
     for name in settings.emulator.contract.domain:
         if name not in known and block.has_value(FEEDBACK, name.lower()):

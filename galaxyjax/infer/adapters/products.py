@@ -14,6 +14,7 @@ from galaxyjax.core.cosmology import Cosmology
 from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.infer import parameters
 
+
 def compute(emulator: Emulator, values: Mapping[str, float], k, z: Mapping, outputs: tuple[str, ...]) -> dict:
     """Return `products` as NumPy float64: the precision of JAX elsewhere in the process stays as it is."""
     with jax.enable_x64(True):

@@ -11,7 +11,14 @@ from galaxyjax.core.errors import ConfigError, DomainError
 cobaya_model = pytest.importorskip("cobaya.model")
 THEORY = "galaxyjax.infer.adapters.cobaya_theory.MatterPower"
 PARAMS = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.5, "ns": 0.965, "As": 2.1e-9, "mnu": 0.06}
-THETA = {"omega_b": 0.0224, "omega_cdm": 0.12, "h": 0.675, "n_s": 0.965, "ln10A_s": np.log(21.0), "m_nu": 0.06}
+THETA = {
+    "omega_b": 0.0224,
+    "omega_cdm": 0.12,
+    "h": 0.675,
+    "n_s": 0.965,
+    "ln10A_s": np.log(21.0),
+    "m_nu": 0.06,
+}
 GRID = {"z": [0.0, 0.5, 1.0, 1.5, 2.0], "k_max": 5.0, "nonlinear": [False, True]}
 POWER = {"Pk_grid": GRID, "Pk_interpolator": deepcopy(GRID), "sigma8_z": {"z": [0.7, 0.0]}}
 BACKGROUND = {
@@ -37,7 +44,9 @@ def test_distances_and_expansion_are_cambs():
     pars = camb.CAMBparams()
     pars.set_cosmology(H0=67.5, ombh2=0.0224, omch2=0.12, mnu=0.06, nnu=3.044, num_massive_neutrinos=3)
     truth, ours = camb.get_background(pars), made.provider
-    np.testing.assert_allclose(ours.get_Hubble([2.0, 0.0]), truth.hubble_parameter(np.array([2.0, 0.0])), rtol=1e-6)
+    np.testing.assert_allclose(
+        ours.get_Hubble([2.0, 0.0]), truth.hubble_parameter(np.array([2.0, 0.0])), rtol=1e-6
+    )
     np.testing.assert_allclose(ours.get_Hubble(0.5, units="1/Mpc"), truth.h_of_z(0.5), rtol=1e-6)
     z = np.array([0.3, 1.0, 5.0])
     np.testing.assert_allclose(
@@ -62,7 +71,9 @@ def test_spectra_come_in_mpc_and_the_amplitude_as_a_derived_parameter():
     at = k[200:450:5]
     for nonlinear, output in ((False, "linear"), (True, "nonlinear")):
         expected = emulator.predict(THETA, k=at / 0.675, z=z, output=output) / 0.675**3
-        np.testing.assert_allclose(made.provider.get_Pk_grid(nonlinear=nonlinear)[2][:, 200:450:5], expected, rtol=1e-9)
+        np.testing.assert_allclose(
+            made.provider.get_Pk_grid(nonlinear=nonlinear)[2][:, 200:450:5], expected, rtol=1e-9
+        )
         spline = made.provider.get_Pk_interpolator(nonlinear=nonlinear).P(z, at)
         np.testing.assert_allclose(spline, expected, rtol=1e-9)
     sigma_8 = emulator.sigma8(THETA, [0.7, 0.0])
@@ -140,13 +151,24 @@ def test_camb_through_cobaya_gives_the_same():
         "halofit_version": "mead2020", "num_massive_neutrinos": 3, "nnu": 3.044, "kmax": 30.0,
         "dark_energy_model": "ppf", "neutrino_hierarchy": "degenerate",
     }  # fmt: skip
-    wanted = {"Pk_interpolator": GRID, "sigma8_z": {"z": [0.0, 0.7]}, "fsigma8": {"z": [0.0, 0.7]}} | BACKGROUND
+    wanted = {
+        "Pk_interpolator": GRID,
+        "sigma8_z": {"z": [0.0, 0.7]},
+        "fsigma8": {"z": [0.0, 0.7]},
+    } | BACKGROUND
     at, found = np.geomspace(3e-4, 4.0, 60), []
     for theory in ({THEORY: None}, {"camb": {"extra_args": settings}}):
         made = model(theory, wanted, PARAMS | {"sigma8": {"derived": True}})
         derived = made.logposterior({}).derived
         spectra = [made.provider.get_Pk_interpolator(nonlinear=n).P([0.25, 1.7], at) for n in (False, True)]
-        found.append((np.stack(spectra), made.provider.get_sigma8_z([0.0, 0.7]), derived, made.provider.get_fsigma8([0.0, 0.7])))
+        found.append(
+            (
+                np.stack(spectra),
+                made.provider.get_sigma8_z([0.0, 0.7]),
+                derived,
+                made.provider.get_fsigma8([0.0, 0.7]),
+            )
+        )
     ours, theirs = found
     np.testing.assert_allclose(ours[0], theirs[0], rtol=2e-3)
     np.testing.assert_allclose(ours[1], theirs[1], rtol=3e-4)

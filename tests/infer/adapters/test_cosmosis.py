@@ -1,4 +1,4 @@
-"""The CosmoSIS module: on a stand-in for its data block everywhere, under CosmoSIS itself where it is installed."""
+"""The CosmoSIS module: on a stand-in for its data block, and under CosmoSIS itself where it is installed."""
 
 import os
 import subprocess
@@ -66,7 +66,14 @@ def pars_growth(block):
 def test_spectra_are_those_of_the_emulator_for_every_way_to_say_a_cosmology():
     emulator = galaxyjax.load("matter_power")
     status, block = execute(VALUES | {"w": -0.9})
-    theta = {"omega_b": 0.0224, "omega_cdm": 0.12, "h": 0.67, "n_s": 0.965, "ln10A_s": np.log(21.0), "w0": -0.9}
+    theta = {
+        "omega_b": 0.0224,
+        "omega_cdm": 0.12,
+        "h": 0.67,
+        "n_s": 0.965,
+        "ln10A_s": np.log(21.0),
+        "w0": -0.9,
+    }
     k, z = block["matter_power_nl", "k_h"], block["matter_power_nl", "z"]
     expected = emulator.numpy().predict(theta, k=k, z=z, output="nonlinear")
     np.testing.assert_allclose(block["matter_power_nl", "p_k"], expected, rtol=1e-9)

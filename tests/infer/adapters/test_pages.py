@@ -8,7 +8,7 @@ import pytest
 
 
 def assert_same_posterior(draws, exact, data, covariance):
-    """Some hundred effective draws know a mean to 0.1 sigma and a width to 7%: three times that is allowed."""
+    """Some hundred effective draws know a mean to 0.1 sigma and a width to 7%; thrice that is allowed."""
     mean, std = exact(data, covariance)
     np.testing.assert_allclose((np.mean(draws, axis=0) - mean) / std, 0.0, atol=0.3)
     np.testing.assert_allclose(np.std(draws, axis=0) / std, 1.0, atol=0.2)
