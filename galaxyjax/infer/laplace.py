@@ -42,7 +42,7 @@ class Peak:
         return dict(zip(self.names, np.sqrt(np.diag(self.covariance)).tolist(), strict=True))
 
 
-def laplace(posterior: Posterior, start=None, tolerance: float = 1e-6) -> Peak:
+def laplace(posterior: Posterior, start=None, tolerance: float = 1e-10) -> Peak:
     """Return the peak nearest to `start` (d,) in coordinates; the prior's centre when not given.
 
     ln Z = ln p(peak) - ln det(Hessian) / 2: with a standard normal prior the factors of 2 pi cancel. Raises
@@ -59,7 +59,7 @@ def laplace(posterior: Posterior, start=None, tolerance: float = 1e-6) -> Peak:
         first = np.zeros(posterior.dimension) if start is None else np.asarray(start, float)
         found = scipy.optimize.minimize(downhill, first, jac=True, method="BFGS", options={"gtol": 1e-4})
         mode = found.x
-        for _ in range(4):  # Newton's steps square the error that BFGS leaves
+        for _ in range(6):  # Newton's steps square the error that BFGS leaves
             hessian = -np.asarray(curve(mode))
             gradient = -downhill(mode)[1]
             size, axes = np.linalg.eigh(0.5 * (hessian + hessian.T))

@@ -62,8 +62,8 @@ class Network:
         x = (x - weights["input_mean"].astype(x.dtype)) / weights["input_std"].astype(x.dtype)
         for layer in layers[:-1]:
             x = _dot(x, layer["kernel"].astype(x.dtype)) + layer["bias"].astype(x.dtype)
-            # 1 - beta in the precision of the file, as CosmoPower's own packages have it: rounded otherwise, CMB
-            # spectra over eight decades move by 3e-5.
+            # 1 - beta in the precision of the file, as CosmoPower's own packages have it: rounded otherwise,
+            # CMB spectra over eight decades move by 3e-5.
             gain = jnp.asarray(1.0 - layer["beta"], x.dtype)
             x = x * (
                 layer["beta"].astype(x.dtype) + jax.nn.sigmoid(layer["alpha"].astype(x.dtype) * x) * gain

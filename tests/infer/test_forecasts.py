@@ -84,7 +84,7 @@ def test_what_the_data_do_not_measure_is_named():
         _ = fisher(blind, LIKELIHOOD, point(), NAMES).sigma
     with pytest.raises(DataError, match="say nothing about d"):
         _ = fisher(lambda v: linear({**v, "d": 0.0 * v["d"]}), LIKELIHOOD, point(), NAMES).sigma
-    with pytest.raises(DataError, match="slope with b is not finite"):
+    with pytest.raises(DataError, match="is not finite: is the point inside"):
         fisher(lambda v: linear(v) + jnp.sqrt(v["b"]), LIKELIHOOD, point(), NAMES)
     with pytest.raises(UnknownName, match="free parameter 'e'"):
         fisher(linear, LIKELIHOOD, point(), (*NAMES, "e"))

@@ -172,8 +172,8 @@ class MatterPower(BoltzmannBase):
         if wanted > largest and self.beyond == "refuse":
             raise DomainError(
                 f"k_max = {k_max:g}/Mpc is {wanted:.4g} h/Mpc at h = {lowest_h:g}, beyond the {largest:g} "
-                f"h/Mpc of {self.emulator}: ask for k_max <= {largest * lowest_h:g} (and extrap_kmax where the "
-                "likelihood has it), or say `beyond: power_law`"
+                f"h/Mpc of {self.emulator}: ask for k_max <= {largest * lowest_h:g} (and extrap_kmax where "
+                "the likelihood has it), or say `beyond: power_law`"
             )
         self._k_max = max(self._k_max, wanted)
 

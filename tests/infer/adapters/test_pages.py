@@ -68,3 +68,19 @@ def test_blackjax_in_a_loop_of_ones_own(exact):
     page = pages.run("blackjax")
     covariance = np.diag(np.asarray(page["sigma"], float) ** 2)
     assert_same_posterior(np.asarray(page["draws"]), exact, page["data"], covariance)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("here")
+def test_networks_in_and_out_and_one_file_for_numpy():
+    page = pages.run("cosmopower")
+    assert page["error"]["p95"] < 0.01
+    network = page["read_network"]("linear.npz")
+    theta = page["theta"] | {"z": 0.5}
+    ours = (
+        page["emulator"].predict(page["theta"], k=network.modes / 0.67, z=0.5, output="linear")[0] / 0.67**3
+    )
+    np.testing.assert_allclose(network.predict(theta), ours, rtol=5 * page["error"]["p95"])
+    k = np.geomspace(1e-3, 5.0, 100)
+    expected = page["emulator"].numpy().predict(page["theta"], k=k, z=[0.0, 1.0], output="nonlinear")
+    np.testing.assert_allclose(page["power"], expected, rtol=1e-6)
