@@ -2,7 +2,7 @@
 
     python benchmarks/distil.py [--output linear] [--widths 512 512 512 512] [--spectra 20000] [--steps 20000]
 
-Over a domain of Planck-like width (`AROUND`) or the whole of the emulator's (--whole), for z <= 3 and k to 6/Mpc.
+Over a domain of Planck-like width (`AROUND`) or the whole of the emulator's (--whole), z <= 3, k to 6/Mpc.
 The error is abs(P / P_emulator - 1) at held-out cosmologies, over all k.
 """
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from galaxyjax.infer.audit import K_TABLE
 from galaxyjax.infer.shear import ShearModel
 from galaxyjax.simulate import boltzmann
 
-K_TABLE = (1e-4, 10.0, 600)  # h/Mpc; a spline in ln k between, 12 wavenumbers a wiggle
 # Half widths of central differences: wide against CAMB's noise of 1e-5, narrow against curvature.
 STEPS = {
     "omega_b": 4e-4,

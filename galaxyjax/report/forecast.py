@@ -45,6 +45,7 @@ def ellipses(found: Mapping[str, Fisher], names: Sequence[str] = (), *, title: s
         Line2D([], [], color=colour, ls=line, label=name)
         for name, colour, line in zip(found, style.COLOURS, ("-", "--", ":", "-."), strict=False)
     ]
+    figure.align_labels()
     figure.legend(handles=lines, loc="upper right", title=title, fontsize=9, title_fontsize=9.5)
     return figure
 

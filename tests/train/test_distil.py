@@ -12,15 +12,16 @@ DOMAIN = {
     "omega_b": (0.0222, 0.0226), "omega_cdm": (0.11, 0.13), "h": (0.66, 0.68), "n_s": (0.96, 0.97),
     "ln10A_s": (3.0, 3.1), "z": (0.0, 1.0),
 }  # fmt: skip
+# Too small to be good: what it says of itself is the point. The page's run has the accuracy.
 SMALL = Distillation(
-    output="linear", modes=60, widths=(48, 48), spectra=1500, held_out=200, batch=128, steps=2500
+    output="linear", modes=40, widths=(24, 24), spectra=500, held_out=200, batch=64, steps=300
 )
 
 
 def test_the_stated_error_is_that_of_the_written_file(tmp_path):
     emulator = galaxyjax.load("matter_power")
     foreign, error = distil(emulator, SMALL, DOMAIN)
-    assert error["p95"] < 0.01 and error["p50"] < error["p95"] <= error["max"]
+    assert 1e-4 < error["p50"] < error["p95"] < error["p99"] <= error["max"]
     write_cosmopower(tmp_path / "linear.npz", foreign, {"omega_b": "ombh2"})
     network = read_network(tmp_path / "linear.npz")
     rng = np.random.default_rng(5)

@@ -49,6 +49,7 @@ def test_scipy_and_emcee_through_the_numpy_door(exact):
     assert set(page["slopes"]) == set(page["truth"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_numpyro_samples_a_model_and_a_whole_posterior(exact):
     pytest.importorskip("numpyro")
