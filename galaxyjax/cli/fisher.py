@@ -19,8 +19,8 @@ REACH = 3.0  # of its grid, in forecast deviations on either side of the best fi
 class Forecast:
     """Forecast the errors of a survey's parameters from exact derivatives of its theory vector.
 
-    Normal priors (shifts of n(z)) count, flat ones add nothing. With --profile, the profile likelihood of the
-    data themselves, at the best fit of all other parameters.
+    Priors count: normal ones (shifts of n(z)) as they are, flat ones as normal ones of the same variance.
+    With --profile, the profile likelihood of the data themselves, at the best fit of all other parameters.
     """
 
     analysis: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ANALYSIS")] = "kids1000"
@@ -45,6 +45,8 @@ class Forecast:
         tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="(optional)")
     ] = ()
     """Parameters whose profile likelihood is traced."""
+    data_alone: bool = False
+    """Leave flat priors out; what the data do not measure then has huge errors, or none."""
     camb: bool = False
     """Repeat the forecast with finite differences of CAMB (minutes); its amplitude is then ln10A_s."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
@@ -75,11 +77,12 @@ class Forecast:
         likelihood = likelihood_of(
             model, survey, analysis.fiducial(survey) if analysis.emulator_error else None
         )
+        flat = not self.data_alone
         if self.camb:
             values, names = _with_amplitude(model, values, names)
-        found = {"emulator": fisher(model.vector, likelihood, values, names, prior)}
+        found = {"emulator": fisher(model.vector, likelihood, values, names, prior, flat)}
         if self.camb:
-            found["CAMB"] = _differences(model, likelihood, values, names, prior)
+            found["CAMB"] = _differences(model, likelihood, values, names, prior, flat)
         profiles = self._profiles(analysis, survey, emulator, values | dict(analysis.fiducial(survey)), found)
         result = _result(self.analysis, survey, emulator, found, profiles)
         paths = self._draw(survey, found, profiles)
@@ -156,7 +159,7 @@ def _with_amplitude(model, values, names) -> tuple[dict[str, float], list[str]]:
     return values, ["ln10A_s" if name == "S8" else name for name in names]
 
 
-def _differences(model, likelihood, values, names, prior):
+def _differences(model, likelihood, values, names, prior, flat):
     from galaxyjax.core.progress import Progress
     from galaxyjax.infer.fisher import by_differences
     from galaxyjax.infer.truth import steps, truth_vector
@@ -168,7 +171,7 @@ def _differences(model, likelihood, values, names, prior):
             progress.advance()
             return found
 
-        return by_differences(vector, likelihood, values, steps(names), prior)
+        return by_differences(vector, likelihood, values, steps(names), prior, flat)
 
 
 def _result(analysis, survey, emulator, found, profiles) -> dict:

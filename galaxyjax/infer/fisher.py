@@ -1,8 +1,9 @@
 """Forecasts: the Fisher matrix of a Gaussian likelihood, with exact derivatives of its theory vector.
 
 F_ij = (d mu / d theta_i)^T C^-1 (d mu / d theta_j) for a covariance that no parameter changes (Tegmark,
-Taylor & Heavens 1997, eq. 15), plus the inverse covariance of what normal priors know. Flat priors add
-nothing.
+Taylor & Heavens 1997, eq. 15), plus the inverse covariance of what priors know. A flat
+prior counts as the normal one of the same variance, width^2 / 12, or not at all: without it a survey that
+does not measure a direction, such as h from cosmic shear, has no error there worth the name.
 """
 
 from __future__ import annotations
@@ -90,13 +91,15 @@ def fisher(
     values: Values,
     names: Sequence[str],
     prior: Prior | None = None,
+    flat: bool = True,
 ) -> Fisher:
     """Return the Fisher matrix at `values`, by forward derivatives in float64.
 
     Args:
         vector: named scalar values -> theory vector (n,), a JAX function.
         likelihood: of the data. values: name -> number, all that `vector` takes. names: the free parameters.
-        prior: its normal terms add their information, whole or for the names that are free.
+        prior: its terms add their information, for the names that are free, the others known.
+        flat: whether flat terms do.
 
     Raises UnknownName for a name without a value, DataError where a derivative is not finite.
     """
@@ -106,7 +109,7 @@ def fisher(
         free = {name: held.pop(name) for name in names}
         slopes = jax.jit(jax.jacfwd(lambda free, held: vector({**held, **free})))(free, held)
         slopes = np.stack([np.asarray(slopes[name]) for name in names])
-    return from_slopes(slopes, likelihood, values, names, prior)
+    return from_slopes(slopes, likelihood, values, names, prior, flat)
 
 
 def by_differences(
@@ -115,6 +118,7 @@ def by_differences(
     values: Values,
     steps: Mapping[str, float],
     prior: Prior | None = None,
+    flat: bool = True,
 ) -> Fisher:
     """As `fisher`, from central differences with `steps` (name -> width, the free parameters): for theories
     without derivatives, such as a Boltzmann code.
@@ -128,28 +132,32 @@ def by_differences(
         / (2.0 * step)
         for name, step in steps.items()
     ]
-    return from_slopes(np.stack(slopes), likelihood, values, tuple(steps), prior)
+    return from_slopes(np.stack(slopes), likelihood, values, tuple(steps), prior, flat)
 
 
-def from_slopes(slopes, likelihood: GaussianLikelihood, values: Values, names, prior: Prior | None) -> Fisher:
+def from_slopes(
+    slopes, likelihood: GaussianLikelihood, values: Values, names, prior: Prior | None, flat: bool
+) -> Fisher:
     """Return the Fisher matrix of slopes d mu / d theta, (d, n)."""
     if not np.isfinite(slopes).all():
         worst = names[int(np.argmin(np.isfinite(slopes).all(axis=1)))]
         raise DataError(f"the slope with {worst} is not finite: is the point inside the emulator's domain?")
     whitened = (slopes * likelihood.scale) @ np.asarray(likelihood.whitening).T
-    matrix = whitened @ whitened.T + prior_information(prior, names)
+    matrix = whitened @ whitened.T + prior_information(prior, names, flat)
     point = np.array([float(values[name]) for name in names])
     return Fisher(tuple(names), point, matrix)
 
 
-def prior_information(prior: Prior | None, names: Sequence[str]) -> np.ndarray:
-    """(d, d) inverse covariance of the normal terms of a prior; parameters held fixed are conditioned on."""
+def prior_information(prior: Prior | None, names: Sequence[str], flat: bool = True) -> np.ndarray:
+    """(d, d) inverse covariance of a prior, flat terms too where `flat`; others than `names` are known."""
     names, matrix = list(names), np.zeros((len(names), len(names)))
     for group, term in prior.sampled if prior is not None else ():
         if isinstance(term, Normal):
             inverse = np.array([[term.std**-2]])
         elif isinstance(term, CorrelatedNormal):
             inverse = np.linalg.inv(np.asarray(term.covariance))
+        elif flat:
+            inverse = np.array([[12.0 / (term.high - term.low) ** 2]])
         else:
             continue
         here = [i for i, name in enumerate(group) if name in names]

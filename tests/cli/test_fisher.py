@@ -17,7 +17,7 @@ def test_json_and_figure(command, tmp_path):
     assert entry["names"] == ["S8", "omega_cdm", "A_IA"] == list(result["values"])
     matrix, covariance = np.array(entry["matrix"]), np.array(entry["covariance"])
     np.testing.assert_allclose(matrix @ covariance, np.eye(3), atol=1e-8)
-    assert 0.01 < entry["sigma"]["S8"] < 0.06 and entry["sigma"]["S8"] > entry["conditional_sigma"]["S8"]
+    assert 0.01 < entry["sigma"]["S8"] < 0.04 and entry["sigma"]["S8"] > entry["conditional_sigma"]["S8"]
     assert figure.read_bytes()[:4] == b"\x89PNG" and result["files"] == [str(figure)]
 
 

@@ -56,13 +56,16 @@ def test_of_a_linear_theory_it_is_the_normal_equations():
     ).max() < 1.0 + 1e-12
 
 
-def test_normal_priors_add_what_they_know_and_flat_ones_nothing():
+def test_priors_add_what_they_know_flat_ones_where_asked():
     prior = Prior(
         {"a": Uniform(-2, 2), "b": Normal(0.0, 0.3), ("c", "d"): CorrelatedNormal((0.5, 1.0), SHIFTS)}
     )
-    added = fisher(linear, LIKELIHOOD, point(), NAMES, prior).matrix - INFORMATION
+    added = fisher(linear, LIKELIHOOD, point(), NAMES, prior, flat=False).matrix - INFORMATION
     expected = np.zeros((4, 4))
     expected[1, 1], expected[2:, 2:] = 0.3**-2, np.linalg.inv(SHIFTS)
+    np.testing.assert_allclose(added, expected, atol=1e-9)
+    expected[0, 0] = 12.0 / 4.0**2
+    added = fisher(linear, LIKELIHOOD, point(), NAMES, prior).matrix - INFORMATION
     np.testing.assert_allclose(added, expected, atol=1e-9)
     # With d known, c has its conditional variance.
     conditioned = fisher(linear, LIKELIHOOD, point(), ("a", "b", "c"), prior).matrix[2, 2] - INFORMATION[2, 2]
@@ -125,7 +128,7 @@ def test_of_a_linear_theory_the_profile_is_a_parabola_of_the_forecasts_width():
     prior = Prior(
         {"a": Uniform(-8, 8), "b": Uniform(-8, 8), ("c", "d"): CorrelatedNormal((0.5, 1.0), SHIFTS)}
     )
-    free = fisher(linear, LIKELIHOOD, point(), NAMES, prior)
+    free = fisher(linear, LIKELIHOOD, point(), NAMES, prior, flat=False)
     pulled = np.concatenate([[0.0, 0.0], np.linalg.solve(SHIFTS, np.array([0.5, 1.0]))])
     peak = free.covariance @ (DESIGN.T @ np.linalg.solve(COVARIANCE, DATA) + pulled)
     best, chi2 = best_fit(posterior(prior), point())
