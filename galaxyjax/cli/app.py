@@ -46,6 +46,9 @@ VERBS = {
         "predict", "Predict", "spectra, or a box of matter, at one cosmology: table, file, figure"
     ),
     "infer": Word("infer", "Infer", "sample a posterior: chains, corner plot, summary"),
+    "fisher": Word(
+        "fisher", "Forecast", "what a survey's data constrain: Fisher matrix, profile likelihoods"
+    ),
     "audit": Word("audit", "Audit", "check a chain against CAMB itself"),
     "simulate": Word("simulate", "Simulate", "run the truth that an emulator learns from (resumable)"),
     "train": Word("train", "Train", "train an emulator from its recipe (resumable)"),

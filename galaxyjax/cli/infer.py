@@ -65,7 +65,7 @@ class Infer:
         console.start_jax(x64=self.double)
         from galaxyjax.cli.sampling import chain_devices, sample_survey, show
 
-        analysis, given = self._configuration()
+        analysis, given = configuration(self.analysis, self.baryons)
         names = ("chains", "max_draws", "r_hat", "ess", "seed")
         changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.double:
@@ -83,29 +83,30 @@ class Infer:
         show(summary, paths)
         console.say(f"\nnext: galaxyjax audit {self.out}")
 
-    def _configuration(self) -> tuple[Any, dict[str, Any]]:
-        """The analysis, and what it says (or leaves) about survey, sampler and emulator."""
-        from galaxyjax.infer.sample import Sampler
-        from galaxyjax.infer.surveys.kids1000 import KiDS1000
 
-        given = {"SURVEY": "kids1000", "SAMPLER": Sampler(), "EMULATOR": "matter_power"}
-        if not self.analysis.endswith(".py"):
-            if self.analysis != "kids1000":
-                raise unknown_name("analysis (or a .py file)", self.analysis, ["kids1000"])
-            return KiDS1000(baryons=self.baryons), given
-        file = Path(self.analysis)
-        if self.baryons:
-            raise ConfigError(f"--baryons {self.baryons}: say it in {file}, KiDS1000(baryons=...)")
-        if not file.is_file():
-            raise FileError(f"{file}: no such file")
-        module = run_python(file, "configuration")
-        for name, default in given.items():
-            kind = Sampler if name == "SAMPLER" else str
-            if hasattr(module, name):
-                given[name] = constant(module, name, kind, file)
-            else:
-                given[name] = default
-        return constant(module, "ANALYSIS", KiDS1000, file), given
+def configuration(analysis: str, baryons: str | None = None) -> tuple[Any, dict[str, Any]]:
+    """The analysis of that name or file, and what it says (or leaves) about survey, sampler and emulator."""
+    from galaxyjax.infer.sample import Sampler
+    from galaxyjax.infer.surveys.kids1000 import KiDS1000
+
+    given = {"SURVEY": "kids1000", "SAMPLER": Sampler(), "EMULATOR": "matter_power"}
+    if not analysis.endswith(".py"):
+        if analysis != "kids1000":
+            raise unknown_name("analysis (or a .py file)", analysis, ["kids1000"])
+        return KiDS1000(baryons=baryons), given
+    file = Path(analysis)
+    if baryons:
+        raise ConfigError(f"--baryons {baryons}: say it in {file}, KiDS1000(baryons=...)")
+    if not file.is_file():
+        raise FileError(f"{file}: no such file")
+    module = run_python(file, "configuration")
+    for name, default in given.items():
+        kind = Sampler if name == "SAMPLER" else str
+        if hasattr(module, name):
+            given[name] = constant(module, name, kind, file)
+        else:
+            given[name] = default
+    return constant(module, "ANALYSIS", KiDS1000, file), given
 
 
 def read_survey(name: str):

@@ -50,6 +50,12 @@ class Emulator:
             raise ConfigError(f"policy {policy!r} is not one of {', '.join(domain.POLICIES)}")
         return replace(self, policy=policy)
 
+    def numpy(self, double: bool = True):
+        """Return this emulator as an `ArrayEmulator`: floats and NumPy arrays in, float64 arrays out."""
+        from galaxyjax.emulator.arrays import ArrayEmulator
+
+        return ArrayEmulator(self, double)
+
     def predict(
         self,
         theta: Mapping[str, ArrayLike],
@@ -206,7 +212,9 @@ def _derived(emulator: Emulator, x: dict, k: None, z: ArrayLike, output: str) ->
     x, _, z = _common(x, k, z)
     x, _, z, finish = domain.guard(emulator.policy, emulator.contract, x, None, z)
     sigma_8 = emulator.model.sigma8(emulator.weights, x, z)
-    omega_m = jnp.broadcast_to(Cosmology.from_mapping(x).Omega_m[..., None], sigma_8.shape)
+    # What the truth holds fixed and no input says, such as massless neutrinos.
+    fixed = emulator.contract.truth.get("fixed", {})
+    omega_m = jnp.broadcast_to(Cosmology.from_mapping({**fixed, **x}).Omega_m[..., None], sigma_8.shape)
     values = {"sigma_8": sigma_8, "S8": sigma_8 * jnp.sqrt(omega_m / 0.3), "Omega_m": omega_m}
     return {name: finish(value)[..., 0] for name, value in values.items()}
 

@@ -21,11 +21,17 @@ from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.emulator.error import FILE_NAME as ERROR_FILE
 from galaxyjax.emulator.error import ErrorModel, read_error, write_error
 from galaxyjax.emulator.field import FieldEmulator
+from galaxyjax.models.cosmopower import NetworkSpectrum
 from galaxyjax.models.displacement import Displacement
 from galaxyjax.models.response import Response
 from galaxyjax.models.spectrum import Spectrum
 
-FAMILIES = {"spectrum": Spectrum, "displacement": Displacement, "response": Response}
+FAMILIES = {
+    "spectrum": Spectrum,
+    "network_spectrum": NetworkSpectrum,
+    "response": Response,
+    "displacement": Displacement,
+}
 CALLABLES = {Displacement: FieldEmulator}  # what a model is called through; an `Emulator` unless named
 WEIGHTS_FILE = "weights/weights.safetensors"
 

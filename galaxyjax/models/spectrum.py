@@ -81,7 +81,8 @@ class Spectrum:
         """Wavenumbers that resolve the no-wiggle spectrum to 3e-5; values there -> spline, (nodes, ...)."""
         coarse = KnotLine(self.k_min, self.k_max, self.baseline_nodes, amplitude=0.0)
         unit = coarse.coefficients(np.eye(self.baseline_nodes))
-        with jax.ensure_compile_time_eval():
+        # In float64 even where the first call is a float32 one: what is kept here serves both (5e-6 of P).
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             at_knots = np.asarray(
                 coarse.evaluate(jnp.asarray(unit), jnp.asarray(self.knots.wavenumbers)), np.float64
             )

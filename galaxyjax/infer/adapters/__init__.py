@@ -1,0 +1,1 @@
+"""Doors to programs of other projects: each converts names and units, and nothing else."""
