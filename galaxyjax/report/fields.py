@@ -169,6 +169,7 @@ def slopes(checks: Sequence[Mapping]) -> Figure:
         _wavenumbers(top, k)
         top.set_xlim(0.9 * k[0], 1.1 * k[-1])
         top.tick_params(labelbottom=False)
+        top.yaxis.set_major_locator(MaxNLocator(5, prune="lower"))  # whose label would meet the panel below
         bottom.set_xlabel(style.K_LABEL)
         if index % columns == 0:
             top.set_ylabel(r"$\partial\ln P/\partial\Omega_{\rm m}$")

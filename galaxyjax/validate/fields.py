@@ -53,8 +53,8 @@ def validate(
     """Return how an emulator and simpler models do against the runs of a suite in `folder`.
 
     Args:
-        runs: only the first so many. redshifts: of the suite's; when not given the last and
-            the last but two, or all of two.
+        runs: only the first so many. redshifts: of the suite's; when not given the first, the last and
+            the last but two, or all where there are no more than two.
         slopes: cosmologies at which d ln P / d Omega_m is checked against the simulator; 0 for none.
 
     Returns:
@@ -67,8 +67,9 @@ def validate(
         DataError: a redshift is not among the suite's.
     """
     paths = run_paths(folder, runs)
-    if redshifts is None:  # the last, and one before it that is no neighbour where there is a choice
-        redshifts = suite.redshifts[-3:][::2] if len(suite.redshifts) > 2 else suite.redshifts
+    if redshifts is None:
+        known = suite.redshifts
+        redshifts = tuple(dict.fromkeys((known[0], *known[-3::2]))) if len(known) > 2 else known
     for z in redshifts:
         if z not in suite.redshifts:
             raise DataError(f"validation: z = {z:g} is not among the runs' {suite.redshifts}")
