@@ -8,6 +8,7 @@ import pytest
 FIXED = ("h", "n_s", "omega_b", "logT_AGN", "dz_1", "dz_2", "dz_3", "dz_4", "dz_5")
 
 
+@pytest.mark.slow
 def test_json_and_figure(command, tmp_path):
     figure = tmp_path / "ellipses.png"
     outcome = command("fisher", "kids1000", "--survey", "mock", "--fix", *FIXED, "--plot", figure, "--json")

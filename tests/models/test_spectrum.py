@@ -126,16 +126,10 @@ def test_the_closed_form_growth_is_good_to_a_percent():
         np.testing.assert_allclose(proxy - proxy[0], exact - exact[0], atol=0.012)
 
 
-def test_float64_is_the_same_whichever_precision_came_first():
-    """What a model keeps of its first call must not be rounded to that call's precision."""
-    k, z = np.geomspace(1e-3, 5.0, 20), np.array([0.5])
-    theta = dict(omega_b=0.0224, omega_cdm=0.12, h=0.67, n_s=0.965, ln10A_s=3.05, m_nu=0.06, w0=-1.0, wa=0.0)
-    weights, answers = Spectrum(k_nodes=64).init(jax.random.key(0)), []
-    for first in (False, True):
-        model = Spectrum(k_nodes=64)
-        for double in (first, True):
-            with jax.enable_x64(double):
-                x = {name: jnp.asarray(value, float) for name, value in theta.items()}
-                answer = model.power(weights, x, jnp.asarray(k, float), jnp.asarray(z, float), "linear")
-        answers.append(np.asarray(answer))
-    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-13)
+def test_what_a_model_keeps_of_its_first_call_is_float64_whatever_that_call_was():
+    """The baseline's spline, cached: rounded to a first float32 call it would cost float64 5e-6 of P."""
+    kept = []
+    for double in (False, True):
+        with jax.enable_x64(double):
+            kept.append(Spectrum(k_nodes=64)._coarse[1])
+    np.testing.assert_allclose(kept[0], kept[1], rtol=0.0, atol=1e-14)

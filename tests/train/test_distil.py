@@ -18,6 +18,7 @@ SMALL = Distillation(
 )
 
 
+@pytest.mark.slow
 def test_the_stated_error_is_that_of_the_written_file(tmp_path):
     emulator = galaxyjax.load("matter_power")
     foreign, error = distil(emulator, SMALL, DOMAIN)
