@@ -48,7 +48,7 @@ def main() -> None:
         kernel = jnp.exp(-0.5 * modes.k_squared * (np.exp(first) * a**slope) ** 2)
         x = np.asarray(log_density(fft.inverse(modes.replace(modes.values * kernel), mesh)))
         warm = one.temperature > 0
-        x, weight = np.asarray(saturated(x[warm])), one.gas[warm] ** 0.25  # gas counts by the root of its mass
+        x, weight = np.asarray(saturated(x[warm])), one.gas[warm] ** 0.25
         powers = np.stack([np.ones_like(x), x, x**2, a * np.ones_like(x), a * x, a * x**2], axis=1)
         rows.append(powers * weight[:, None])
         heats.append(np.log(one.temperature[warm]) * weight)

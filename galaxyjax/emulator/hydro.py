@@ -100,7 +100,7 @@ class HydroEmulator:
         Args:
             theta: the contract's inputs, scalars.
             matter: density contrast (n, n, n) of all matter, painted by TSC on this grid; it sets the dtype.
-                A map is (n, n, m), as many equal layers as `model.multiple`.
+                Of an emulator of maps (n, n, m), as many equal layers as `model.multiple`.
             box_size: side of the periodic box, Mpc/h: n times the emulator's spacing.
             z: one redshift.
             mesh: shards x and y; one device when not given.
@@ -138,23 +138,21 @@ class HydroEmulator:
         cells = matter.shape[0]
         keys = jax.random.split(key, self.model.channels)
         noise = jnp.stack([white_noise(k, cells, mesh, matter.dtype) for k in keys], axis=-1)
-        if matter.shape[2] != cells:  # a map: its layers are one
+        if self.model.flat:
             noise = jnp.broadcast_to(noise[:, :, :1], (*matter.shape, len(keys)))
         return BaryonPrediction(*_sample(self, x, matter, z, noise, mesh, steps), z, float(box_size), mesh)
 
     def _checked(self, theta, matter, box_size: float, z, mesh):
         mesh = build_mesh("x=1", devices=jax.devices()[:1]) if mesh is None else mesh
         shape = np.shape(matter)
-        flat = shape == (*shape[:2], self.model.multiple)
+        depth = self.model.multiple if self.model.flat else shape[0]
         if (
             len(shape) != 3
             or shape[0] != shape[1]
-            or not (flat or shape[2] == shape[0])
+            or shape[2] != depth
             or not jnp.issubdtype(matter.dtype, jnp.floating)
         ):
-            raise DataError(
-                f"matter: {matter.dtype} of shape {shape} must be real contrasts (n, n, n), or a map"
-            )
+            raise DataError(f"matter: {matter.dtype} of shape {shape} must be real contrasts (n, n, {depth})")
         spacing = float(box_size) / shape[0]
         if abs(spacing / self.spacing - 1.0) > 1e-3:
             raise ConfigError(

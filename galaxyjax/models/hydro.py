@@ -56,9 +56,10 @@ class Hydro:
     of the mean head's V-Net; flow_widths, flow_blocks: of the flow's, () for none. smoothing: Gaussian radii
     of the densities it sees, potential: radii below which potentials are local, Mpc/h. filtering: (R, p), the
     gas's filtering scale R a^p in Mpc/h. relation: (c0, c1, c2, d0, d1, d2), ln T = sum (c_i + d_i a) x^i in
-    x = ln of the smoothed density, `saturated`. stars: (c0, c1), logit of the stars' share is c0 + c1 x. scales: of the
-    network's corrections of ln b, logit f, ln T and ln P. residual: what the flow's unit is in ln b, ln f,
-    ln T, ln P. ideal: pressure is the ideal gas law's and no fourth channel is learnt.
+    x = ln of the smoothed density, `saturated`. stars: (c0, c1), logit of the stars' share is
+    c0 + c1 x. scales: of the network's corrections of ln b, logit f, ln T and ln P. residual: what the flow's
+    unit is in ln b, ln f, ln T, ln P. ideal: pressure is the ideal gas law's and no fourth channel is learnt.
+    flat: fields are maps, as `multiple` equal layers along z.
 
     Raises ConfigError when these contradict each other.
     """
@@ -80,6 +81,7 @@ class Hydro:
     scales: tuple[float, ...] = (0.1, 1.0, 0.4, 0.1)
     residual: tuple[float, ...] = (0.3, 1.0, 0.5, 0.1)
     ideal: bool = True
+    flat: bool = False
     remat: bool = False
     dtype: str | None = None
 
@@ -198,6 +200,7 @@ class Hydro:
         """
         features, filtered = self.features_block(matter, style)
         correction = self.net.apply_block(params["mean"], features, self.normalised_style(style), axes)
+        correction = self._even(correction)
         scales = jnp.asarray(self.scales[: self.channels], matter.dtype)
         baseline = self.baseline_block(filtered, style)
         latents = baseline + jnp.clip(scales * correction, -_TALLEST, _TALLEST)
@@ -213,7 +216,11 @@ class Hydro:
         shown = jnp.concatenate([state, features, self._shown(latents)], axis=-1)
         clock = jnp.stack([2.0 * time - 1.0, jnp.cos(jnp.pi * time)], axis=-1)
         full = jnp.concatenate([self.normalised_style(style), clock], axis=-1)
-        return self.flow.apply_block(params["flow"], shown, full, axes)
+        return self._even(self.flow.apply_block(params["flow"], shown, full, axes))
+
+    def _even(self, x: Array) -> Array:
+        """Of maps the mean of their layers, which up-sampling makes different ones."""
+        return jnp.broadcast_to(x.mean(axis=3, keepdims=True), x.shape) if self.flat else x
 
     def flowed(
         self, params, state: Array, latents: Array, features: Array, style: Array, steps: int, axes=SPATIAL

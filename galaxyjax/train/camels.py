@@ -176,12 +176,13 @@ class CamelsRecipe:
             flow_widths=(16, 32, 64),
             flow_blocks=(1, 1, 2),
             ideal=False,
+            flat=self.product == "map",
         )
 
     def trainings(self, train: CamelsExamples, validation: CamelsExamples):
         """The trainings of the mean head and of the flow after it."""
         model, fit = self.model(), FieldFitConfig(steps=self.steps, batch=8, warmup=500, evaluate_every=500)
-        source = HydroSource(model, train, validation, variants=1, flat=self.product == "map")
+        source = HydroSource(model, train, validation, variants=1)
         side = self.cells // self.coarsen
         mean = FieldTraining(MeanHead(model), source, side, fit, HydroLoss(model))
         return mean, FieldTraining(Flow(model), source, side, fit, FlowLoss())

@@ -79,16 +79,14 @@ class PairExamples:
 class HydroSource:
     """Examples for `MeanHead` and `Flow`: fields turned, shifted, and mixed with noise by (seed, step).
 
-    training, validation: of simulations apart. variants: of each training example. flat: maps, as equal
-    layers along z. keep: examples in memory. Raises ConfigError when a fold is empty, or both have a
-    simulation.
+    training, validation: of simulations apart. variants: of each training example. keep: examples
+    in memory. Raises ConfigError when a fold is empty, or both have a simulation.
     """
 
     model: Hydro
     training: BaryonExamples
     validation: BaryonExamples
     variants: int = 4
-    flat: bool = False
     keep: int = 256
 
     def __post_init__(self):
@@ -107,7 +105,7 @@ class HydroSource:
         for _ in range(size):
             index, variant = int(rng.integers(len(self.training))), int(rng.integers(self.variants))
             stack, style = self._example(self.training, index, variant)
-            sides = stack.shape[: 2 if self.flat else 3]
+            sides = stack.shape[: 2 if self.model.flat else 3]
             move = draw([int(b) for b in rng.integers(2**62, size=4)], {"all": sides}, True, True)
             made.append(self._mixed(_turned(stack, move), style, rng))
         return _placed(made, mesh)
@@ -150,7 +148,7 @@ class HydroSource:
         if self.model.flow is None:
             return stack, style, stack[..., 1:]
         time = rng.uniform() if time is None else time
-        layers = 1 if self.flat else stack.shape[2]
+        layers = 1 if self.model.flat else stack.shape[2]
         noise = rng.standard_normal((*stack.shape[:2], layers, self.model.channels), np.float32)
         noise = np.repeat(noise, stack.shape[2] // layers, axis=2)
         return np.concatenate([stack, noise], -1), np.append(style, np.float32(time)), stack[..., 1:]

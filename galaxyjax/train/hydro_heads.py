@@ -123,7 +123,9 @@ class HydroLoss:
             own = getattr(truth, name)
             scale = whole(jnp.square(own)) + 1e-3 * jnp.square(whole(own)) + 1e-3
             missed = whole(jnp.square(getattr(found, name) - own)) / scale
-            total += self.peaks * much * jnp.log1p(missed)  # a few cells count most, and may be far off at first
+            total += (
+                self.peaks * much * jnp.log1p(missed)
+            )  # a few cells count most, and may be far off at first
         return total
 
     def _spectra(self, found: Baryons, truth: Baryons) -> jax.Array:

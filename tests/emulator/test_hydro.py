@@ -1,5 +1,7 @@
 """The emulator of baryons: values, slopes against differences, meshes, composition, errors."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from galaxyjax.core.units import RHO_CRIT
 from galaxyjax.emulator.chain import baryons
 from galaxyjax.emulator.store import load
 from galaxyjax.fields.gaussian import white_noise
+from galaxyjax.fields.gravity import Force
 from galaxyjax.mesh.topology import build_mesh
 from galaxyjax.models.hydro import Hydro
 from galaxyjax.theory.gas_maps import compton_y
@@ -55,15 +58,15 @@ def test_pressure_is_that_of_the_ideal_gas(emulator):
 
 def test_a_tsz_map_has_its_slope_by_sigma_8_and_phases_from_initial_conditions(emulator, float64):
     """White noise and cosmology -> matter -> baryons -> Compton y: one gradient, against differences."""
-    mesh = build_mesh("x=2,y=2")
+    mesh, force = build_mesh("x=2"), Force(refine=1, scheme="tsc", halo=4.0)
     emulator = jax.tree.map(lambda a: a.astype(jnp.float64), emulator)
     noise = white_noise(jax.random.key(5), CELLS, mesh, jnp.float64)
 
     @jax.jit
     def brightness(sigma_8, noise):
         theta = {**FIVE, "sigma_8": sigma_8}
-        made = baryons(theta, white_noise=noise, box_size=BOX, z=0.3, mesh=mesh, hydro=emulator)
-        return 1e8 * jnp.mean(compton_y(made.pressure, BOX, theta["h"], 0.3))
+        made = baryons(theta, white_noise=noise, box_size=BOX, z=1.0, mesh=mesh, hydro=emulator, force=force)
+        return 1e8 * jnp.mean(compton_y(made.pressure, BOX, theta["h"], 1.0))
 
     sigma_8, step = jnp.float64(0.8), 1e-4
     slope, slopes = jax.jit(jax.grad(brightness, (0, 1)))(sigma_8, noise)
@@ -89,9 +92,16 @@ def test_outside_its_promise_it_says_so(emulator):
 
 
 def test_a_map_is_equal_layers_and_without_a_flow_nothing_is_drawn(emulator, tmp_path):
+    flat = small(tmp_path / "flat", replace(MODEL, flat=True))
     layers = jnp.repeat(matter()[:, :, :1], MODEL.multiple, axis=2)
-    made = emulator.predict(THETA, matter=layers, box_size=BOX)
-    np.testing.assert_allclose(made.temperature[..., 0], made.temperature[..., 1], rtol=1e-5)
+    options = dict(matter=layers, box_size=BOX)
+    for made in (
+        flat.predict(THETA, **options),
+        flat.sample(THETA, key=jax.random.key(1), **options, steps=1),
+    ):
+        np.testing.assert_allclose(made.temperature[..., 0], made.temperature[..., 1], rtol=1e-5)
+    with pytest.raises(DataError, match="real contrasts"):
+        emulator.predict(THETA, **options)
     plain = small(tmp_path / "plain", Hydro(spacing=2.0, widths=(2,), blocks=(0,)))
     with pytest.raises(ConfigError, match="no flow to sample from"):
         plain.sample(THETA, matter=matter(), box_size=BOX, key=jax.random.key(0))
