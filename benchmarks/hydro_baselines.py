@@ -3,7 +3,7 @@
 GALAXYJAX_DATA=DIR python benchmarks/hydro_baselines.py [--recipe emulators/hydro_field]
 
 Least squares on the recipe's training pairs alone. filtering: R a^p, from ln of P_matter / P_gas = (k R)^2 to
-k = 2 h/Mpc at z = 2 and 0. relation: ln T = sum (c_i + d_i a) x^i, x the ln of the
+Nyquist. relation: ln T = sum (c_i + d_i a) x^i, x the ln of the
 filtered density, saturated; gas counts by the root of its mass.
 """
 
@@ -28,7 +28,7 @@ def main() -> None:
     recipe = load_recipe(parser.parse_args().recipe)[1]
     mesh = build_mesh("x=1", devices=jax.devices()[:1])
     found = [recipe.TRAIN.fields(i, 0) for i in range(len(recipe.TRAIN))]
-    edges, scales = np.arange(0.3, 2.05, 0.25), {}
+    edges, scales = np.arange(0.3, 4.0, 0.25), {}
     for one in found:
         options = dict(box_size=one.box_size, mesh=mesh, edges=edges)
         shells = [power_spectrum(jnp.asarray(f), **options) for f in (one.matter, one.gas / one.gas.mean())]

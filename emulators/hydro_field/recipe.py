@@ -55,8 +55,8 @@ MODEL = Hydro(
     spacing=SPACING,
     widths=(8, 16),
     blocks=(1, 1),
-    filtering=(0.304, 0.47),
-    relation=(9.507, 1.103, 0.474, -0.007, 0.443, -0.222),
+    filtering=(0.195, 0.36),
+    relation=(9.506, 1.105, 0.457, 0.027, 0.371, -0.207),
     flow_widths=(8, 16),
     flow_blocks=(1, 1),
 )
@@ -66,7 +66,7 @@ TRAINING = FieldTraining(
     source=HydroSource(MODEL, TRAIN, VALIDATION),
     cells=CELLS,
     fit=FieldFitConfig(
-        steps=480, batch=1, learning_rate=5e-3, warmup=20, evaluate_every=40, save_every=80, ema=0.985
+        steps=800, batch=1, learning_rate=6e-3, warmup=50, evaluate_every=50, save_every=200, ema=0.99
     ),
     loss=HydroLoss(MODEL),
 )
@@ -77,7 +77,7 @@ SECOND = FieldTraining(
     source=HydroSource(MODEL, TRAIN, VALIDATION),
     cells=CELLS,
     fit=FieldFitConfig(
-        steps=480, batch=1, learning_rate=5e-3, warmup=20, evaluate_every=40, save_every=80, ema=0.985
+        steps=500, batch=1, learning_rate=6e-3, warmup=30, evaluate_every=50, save_every=100, ema=0.99
     ),
     loss=FlowLoss(),
 )

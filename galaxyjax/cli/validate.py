@@ -36,7 +36,7 @@ class Validate:
     """Look at the first N test runs only (with --out)."""
     gradients: Annotated[int, tyro.conf.arg(metavar="N")] = 4
     """Cosmologies at which gradients are checked with the truth's code (minutes each); 0 for none."""
-    draws: Annotated[int, tyro.conf.arg(metavar="N")] = 24
+    draws: Annotated[int, tyro.conf.arg(metavar="N")] = 19
     """Samples of each field where the emulator has them (baryons); 0 for none."""
     mesh: Sizes = None
     """Devices along data (spectra: cosmologies) or x and y (fields); one device when left out."""

@@ -25,7 +25,7 @@ from galaxyjax.mesh.topology import BATCH, FIELD, GRID, REPLICATED, build_mesh, 
 from galaxyjax.models.hydro import Baryons
 
 SCALARS = P(*FIELD[:-1])  # (batch, nx, ny, nz)
-STEPS = 8  # of the flow, Heun's
+STEPS = 4  # of the flow, Heun's
 
 
 @partial(

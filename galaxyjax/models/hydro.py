@@ -78,7 +78,7 @@ class Hydro:
     filtering: tuple[float, float] = (0.235, 0.43)
     relation: tuple[float, ...] = (9.5, 0.6, 0.0, 0.0, 0.0, 0.0)
     stars: tuple[float, float] = (-7.0, 1.2)
-    scales: tuple[float, ...] = (0.1, 1.0, 0.4, 0.1)
+    scales: tuple[float, ...] = (0.15, 1.5, 0.8, 0.1)
     residual: tuple[float, ...] = (0.3, 1.0, 0.5, 0.1)
     ideal: bool = True
     flat: bool = False

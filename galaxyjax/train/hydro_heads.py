@@ -81,17 +81,17 @@ class HydroLoss:
     """Weighted errors of the mean head, each of order one at first.
 
     gas, temperature: of logarithms, where gas is not nearly empty; stars: cross-entropy of the stars' share
-    by mass; peaks: of linear gas, pressure and stars over their own mean squares; gas_spectrum,
+    by mass; peaks: of linear gas and pressure over their own mean squares; gas_spectrum,
     pressure_spectrum: of ln P(k) in shells.
     """
 
     model: Hydro
     gas: float = 1.0
-    temperature: float = 2.0
-    stars: float = 0.15
+    temperature: float = 1.5
+    stars: float = 1.0
     peaks: float = 0.2
-    gas_spectrum: float = 3.0
-    pressure_spectrum: float = 0.3
+    gas_spectrum: float = 2.0
+    pressure_spectrum: float = 0.2
 
     def __call__(self, prediction: jax.Array, batch: FieldBatch, axes: tuple[str, str]) -> jax.Array:
         truth = Baryons(*jnp.moveaxis(batch.target, -1, 0))
@@ -119,7 +119,7 @@ class HydroLoss:
         share = truth.stars / jnp.where(baryons > 0, baryons, 1.0)
         entropy = jax.nn.softplus(latents[..., 1]) - share * latents[..., 1]
         total += self.stars * 20.0 * jnp.mean(baryons * entropy)
-        for name, much in (("gas", 10.0), ("pressure", 1.0), ("stars", 1.0)):
+        for name, much in (("gas", 5.0), ("pressure", 1.0)):
             own = getattr(truth, name)
             scale = whole(jnp.square(own)) + 1e-3 * jnp.square(whole(own)) + 1e-3
             missed = whole(jnp.square(getattr(found, name) - own)) / scale
