@@ -195,8 +195,10 @@ def _temperatures(result: Mapping, model: str, groups) -> dict[str, float]:
     spread = np.where(counted, found[..., 2] / own[..., 2] - 1.0, np.nan)
     numbers = {}
     for name, values in (("median", shift), ("scatter", spread)):
-        together = [np.nanmean(values[g], axis=0) for g in groups]
-        numbers[f"temperature_{name}"] = float(np.nanmax(np.abs(together)))
+        together = np.ma.masked_invalid(
+            [np.ma.masked_invalid(values[g]).mean(axis=0).filled(np.nan) for g in groups]
+        )
+        numbers[f"temperature_{name}"] = float(np.abs(together).max())
         numbers[f"temperature_{name}_each"] = float(np.nanmax(np.abs(values)))
     return numbers
 
