@@ -1,6 +1,6 @@
 """The shelf's `hydro_field`: gas, temperature, pressure and stars from the density of matter.
 
-galaxyjax train emulators/hydro_field       # about 10 minutes on two cores
+galaxyjax train emulators/hydro_field       # 15 minutes on one core, mean head and flow
 galaxyjax validate emulators/hydro_field    # against two pairs of runs that training never saw
 
 Truth: paired runs of GADGET-4, with and without gas, in boxes of 25 Mpc/h (datasets `pairs` and `twin_codes`,

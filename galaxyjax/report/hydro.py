@@ -64,8 +64,8 @@ def pictures(columns: Mapping[str, Mapping[str, np.ndarray]], box_size: float, d
             axes.minorticks_off()
         bar = figure.colorbar(image, ax=list(line), pad=0.015, aspect=14)
         bar.set_label(label)
-    for axes, title in zip(panels[0], columns, strict=True):
-        axes.set_title(title)
+    for line, title in zip(panels.T, columns, strict=True):
+        next(axes for axes in line if axes.get_visible()).set_title(title)
     for axes in panels[-1]:
         axes.set_xlabel(rf"$x\ {_LENGTH}")
     for axes in panels[:, 0]:

@@ -8,6 +8,7 @@ correlations between cells and shells are. So each statistic of the truth is ran
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import jax
 import numpy as np
@@ -123,5 +124,10 @@ def _distances(curves: np.ndarray) -> np.ndarray:
 
 
 def _power(values: np.ndarray, box_size: float, mesh: Mesh) -> np.ndarray:
-    shells = power_spectrum(jax.numpy.asarray(values, "float32"), box_size=box_size, mesh=mesh, edges=EDGES)
-    return np.maximum(np.asarray(shells.power, float), 1e-30)
+    return np.maximum(np.asarray(_shells(jax.numpy.asarray(values, "float32"), box_size, mesh), float), 1e-30)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _shells(values: jax.Array, box_size: float, mesh: Mesh) -> jax.Array:
+    """Compiled once for all members."""
+    return power_spectrum(values, box_size=box_size, mesh=mesh, edges=EDGES).power

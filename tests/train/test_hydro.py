@@ -151,7 +151,7 @@ def test_camels_grids_and_maps_read_by_their_manifest(camels):
     np.testing.assert_allclose(found.pressure.mean(), 0.1 * pressure.mean() / (0.049 * RHO_CRIT), rtol=1e-5)
     theta = grids.theta(1)
     row = (camels.parent / "parameter_tables/CAMELS/Astrid/CosmoAstroSeed_Astrid_L25n256_LH.txt").read_text()
-    line = next(line.split() for line in row.splitlines() if line.startswith("LH_6 "))
+    line = next(line.split() for line in row.splitlines() if line.split()[0] == "LH_6")
     assert theta["Omega_m"] == float(line[1]) and theta["A_AGN2"] == float(line[6]) and "seed" not in theta
     maps = replace(grids, product="map", coarsen=1, cells=4, redshift="0.00")
     found = maps.fields(31)  # the second map of the third simulation
