@@ -59,6 +59,8 @@ class Predict:
     """Particles a side (fields only); the box is that many times the emulator's spacing."""
     seed: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 0)")] = None
     """Of the white noise (fields only)."""
+    matter: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """A contrast `density` in HDF5 or npz, for an emulator of baryons; grown from the seed when left out."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """Write all numbers to FILE.npz or FILE.csv; a field to FILE.h5 or FILE.npz."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)")] = None
@@ -72,15 +74,18 @@ class Predict:
 
     def run(self) -> None:
         given = settings([word for words in self.set for word in words])
-        fields = _family(self.name) == "displacement"
+        family = _family(self.name)
+        fields = family in ("displacement", "hydro")
         self._refuse_what_does_not_fit(fields)
+        if self.matter is not None and family != "hydro":
+            raise ConfigError(f"--matter has no meaning for {self.name}; leave it out")
         if self.plot is not None and self.plot.suffix not in (".png", ".pdf", ".svg"):
             raise ConfigError(
                 f"--plot {self.plot}: no figure format {self.plot.suffix!r}; use .png, .pdf or .svg"
             )
         console.start_jax()
         if fields:
-            self._field(given)
+            self._field(given, family)
             return
         mesh = mesh_of(self.mesh, "predict", ("data",), why="spectra: k lies along data", default="data=1")
         import numpy as np
@@ -144,18 +149,40 @@ class Predict:
                 f"--out {self.out}: no {what} format {self.out.suffix!r}; use {' or '.join(suffixes)}"
             )
 
-    def _field(self, given: dict[str, float]) -> None:
+    def _field(self, given: dict[str, float], family: str) -> None:
         mesh = mesh_of(self.mesh, "predict", ("x", "y"), why="a field lies along x and y", default="x=1")
         import galaxyjax
         from galaxyjax.cli import predict_field
 
         emulator = galaxyjax.load(self.name)
+        if family == "hydro":
+            self._baryons(emulator, given, mesh)
+            return
         predict_field.run(
             emulator,
             complete(emulator.contract, given, predict_field.FIDUCIAL),
             cells=predict_field.CELLS if self.cells is None else self.cells,
             seed=self.seed or 0,
             z=self.z,
+            out=self.out,
+            plot=self.plot,
+            mesh=mesh,
+            json=self.json,
+        )
+
+    def _baryons(self, emulator, given: dict[str, float], mesh) -> None:
+        from galaxyjax.cli import predict_field, predict_hydro
+
+        others = {name: given.pop(name) for name in ("Omega_b", "h", "n_s") if name in given}
+        mine = {name: value for name, value in others.items() if name in emulator.contract.domain}
+        theta = complete(emulator.contract, {**given, **mine}, predict_field.FIDUCIAL)
+        predict_hydro.run(
+            emulator,
+            {**others, **theta},
+            cells=predict_hydro.CELLS if self.cells is None else self.cells,
+            seed=self.seed or 0,
+            z=self.z,
+            matter=self.matter,
             out=self.out,
             plot=self.plot,
             mesh=mesh,

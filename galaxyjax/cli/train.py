@@ -109,6 +109,7 @@ class Train:
 
     def _fields(self, recipe: ModuleType, folder: Path, file: Path) -> None:
         from galaxyjax.cli import train_field
+        from galaxyjax.train.field import FieldTraining
 
         mesh = mesh_of(
             self.mesh,
@@ -120,15 +121,15 @@ class Train:
         training = train_field.with_truth(
             recipe.TRAINING, truth_folder(self.truth, folder) / "truth", self.runs
         )
+        out, options = (
+            self.out or folder,
+            dict(profile=self.profile, patience=self.hang_after, json=self.json),
+        )
+        checkpoints = self.checkpoints or Path("runs") / folder.resolve().name
         with train_field.leave_at_once_on_error():
-            train_field.run(
-                training,
-                recipe,
-                file,
-                self.out or folder,
-                self.checkpoints or Path("runs") / folder.resolve().name,
-                mesh,
-                profile=self.profile,
-                patience=self.hang_after,
-                json=self.json,
-            )
+            train_field.run(training, recipe, file, out, checkpoints, mesh, **options)
+            if hasattr(recipe, "SECOND"):
+                second = train_field.after(constant(recipe, "SECOND", FieldTraining, file), out)
+                train_field.run(
+                    second, recipe, file, out, checkpoints / "second", mesh, part="_second", **options
+                )

@@ -27,7 +27,7 @@ from galaxyjax.emulator.contract import Contract
 from galaxyjax.emulator.store import save
 from galaxyjax.simulate.fields import whole_suite
 from galaxyjax.train.displacement import DisplacementSuite
-from galaxyjax.train.field import FieldTraining, Trained, train
+from galaxyjax.train.field import FieldTraining, Start, Trained, train
 from galaxyjax.train.preempt import TOLD_TO_STOP
 
 
@@ -42,10 +42,12 @@ def run(
     profile: bool,
     patience: float,
     json: bool,
+    part: str = "",
 ) -> None:
     """Train and write weights, curves and a summary to `out`; SystemExit(143) when told to stop early.
 
-    A recipe without `contract()` gives weights alone: weights/weights.npz.
+    A recipe without `contract()` gives weights alone: weights/weights.npz. part: added to the names of curves
+    and summary, of a recipe with several trainings.
     """
     began = time.monotonic()
     trained = train(training, mesh, checkpoints, profile=profile, patience=patience, label=file.parent.name)
@@ -57,9 +59,14 @@ def run(
                 f"stopped at step {trained.step} as told, saved; the same command goes on from there"
             )
         else:
-            _write(training, recipe, file, out, trained, whole, mesh, time.monotonic() - began, json)
+            _write(training, recipe, file, out, trained, whole, mesh, time.monotonic() - began, json, part)
     if trained.told_to_stop:
         raise SystemExit(TOLD_TO_STOP)
+
+
+def after(second: FieldTraining, out: Path) -> FieldTraining:
+    """Return a recipe's second training, which begins with the weights that its first one left in `out`."""
+    return replace(second, start=Start(str(out)))
 
 
 def with_truth(training: FieldTraining, folder: Path, runs: int | None) -> FieldTraining:
@@ -112,7 +119,9 @@ def leave_at_once_on_error() -> Iterator[None]:
         os._exit(code)
 
 
-def _write(training, recipe, file, out, trained: Trained, whole, mesh, wall: float, json: bool) -> None:
+def _write(
+    training, recipe, file, out, trained: Trained, whole, mesh, wall: float, json: bool, part: str
+) -> None:
     if hasattr(recipe, "contract"):
         save(out, whole, promise(recipe, Contract, file))
     else:
@@ -129,9 +138,9 @@ def _write(training, recipe, file, out, trained: Trained, whole, mesh, wall: flo
         "model_flop_utilisation": trained.utilisation,
         "identity": training.identity(),
     }
-    write_json(out / "validation" / "training.json", about)
-    write_npz(out / "validation" / "training.npz", {"history": np.asarray(trained.history)})
-    _draw(out / "validation" / "training.png", steps, {"training": loss, "held out": held_out})
+    write_json(out / "validation" / f"training{part}.json", about)
+    write_npz(out / "validation" / f"training{part}.npz", {"history": np.asarray(trained.history)})
+    _draw(out / "validation" / f"training{part}.png", steps, {"training": loss, "held out": held_out})
     if json:
         console.print_json({"folder": out, **about, "losses": trained.losses})
         return

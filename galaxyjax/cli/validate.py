@@ -36,6 +36,8 @@ class Validate:
     """Look at the first N test runs only (with --out)."""
     gradients: Annotated[int, tyro.conf.arg(metavar="N")] = 4
     """Cosmologies at which gradients are checked with the truth's code (minutes each); 0 for none."""
+    draws: Annotated[int, tyro.conf.arg(metavar="N")] = 19
+    """Samples of each field where the emulator has them (baryons); 0 for none."""
     mesh: Sizes = None
     """Devices along data (spectra: cosmologies) or x and y (fields); one device when left out."""
     json: bool = False
@@ -55,6 +57,10 @@ class Validate:
 
         if isinstance(getattr(recipe, "TEST", None), FieldSuite):
             return self._fields(folder, recipe)
+        from galaxyjax.train.hydro import BaryonExamples
+
+        if isinstance(getattr(recipe, "TEST", None), BaryonExamples):
+            return self._baryons(folder, recipe)
         console.start_jax(x64=True)
         from galaxyjax.train.response import ResponseTraining
 
@@ -108,6 +114,19 @@ class Validate:
         from galaxyjax.cli.responses import validate
 
         validate(recipe, folder, truth_folder(self.truth, folder), self.out, self.json)
+
+    def _baryons(self, folder: Path, recipe) -> None:
+        for option, value in (("--truth", self.truth), ("--runs", self.runs)):
+            if value is not None:
+                raise ConfigError(
+                    f"{option}: {folder} is judged by the snapshots that its recipe names; leave it out"
+                )
+        console.start_jax()
+        mesh = mesh_of(self.mesh, "validate", ("x", "y"), why="a field lies along x and y", default="x=1")
+        from galaxyjax.cli.hydro import validate
+        from galaxyjax.emulator.store import load
+
+        validate(load(folder), recipe, folder, self.out, self.draws, mesh, self.json)
 
     def _gradients(self, emulator, outputs) -> list:
         import numpy as np

@@ -21,8 +21,10 @@ from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.emulator.error import FILE_NAME as ERROR_FILE
 from galaxyjax.emulator.error import ErrorModel, read_error, write_error
 from galaxyjax.emulator.field import FieldEmulator
+from galaxyjax.emulator.hydro import HydroEmulator
 from galaxyjax.models.cosmopower import NetworkSpectrum
 from galaxyjax.models.displacement import Displacement
+from galaxyjax.models.hydro import Hydro
 from galaxyjax.models.response import Response
 from galaxyjax.models.spectrum import Spectrum
 
@@ -31,8 +33,10 @@ FAMILIES = {
     "network_spectrum": NetworkSpectrum,
     "response": Response,
     "displacement": Displacement,
+    "hydro": Hydro,
 }
-CALLABLES = {Displacement: FieldEmulator}  # what a model is called through; an `Emulator` unless named
+# What a model is called through; an `Emulator` unless named.
+CALLABLES = {Displacement: FieldEmulator, Hydro: HydroEmulator}
 WEIGHTS_FILE = "weights/weights.safetensors"
 
 
@@ -64,7 +68,7 @@ def save(folder: str | Path, weights, contract: Contract, error: ErrorModel | No
     return emulator
 
 
-def load(name: str | Path) -> Emulator | FieldEmulator:
+def load(name: str | Path) -> Emulator | FieldEmulator | HydroEmulator:
     """Return the emulator of that name on the shelf, or in that folder, verified against its contract.
 
     Raises UnknownName for a name that is not on the shelf; FileError naming the file that is missing,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from galaxyjax.core.files import atomic_path
 from galaxyjax.emulator.contract import Calibration, Contract
-from galaxyjax.report import field_table, response_table
+from galaxyjax.report import field_table, hydro_table, response_table
 
 # What the codes named in `contract.truth` ask to be cited.
 REFERENCES = {
+    "GADGET-4": "GADGET-4: Springel, Pakmor, Zier & Reinecke 2021, MNRAS 506, 2871",
     "CAMB": "CAMB: Lewis, Challinor & Lasenby 2000, ApJ 538, 473",
     "mead2020": "HMcode2020: Mead, Brieden, Tröster & Heymans 2021, MNRAS 502, 1401",
     "mead2020_feedback": "HMcode2020: Mead, Brieden, Tröster & Heymans 2021, MNRAS 502, 1401",
@@ -96,6 +97,16 @@ def _use(contract: Contract) -> str:
             f"matter = emulator.predict(theta, white_noise=noise, box_size={64 * spacing:g}, z=0.0)\n"
             "matter.displacement, matter.velocity, matter.density(128)\n```"
         )
+    if contract.family == "hydro":
+        spacing = contract.hyperparameters["spacing"]
+        return (
+            "```python\nimport galaxyjax\n\n"
+            f'emulator = galaxyjax.load("{contract.name}")\n'
+            f"theta = {{{theta}}}\n"
+            f"# matter: density contrast (32, 32, 32) painted by TSC in a box of {32 * spacing:g} Mpc/h\n"
+            f"made = emulator.predict(theta, matter=matter, box_size={32 * spacing:g}, z=0.0)\n"
+            "made.gas, made.temperature, made.pressure, made.stars\n```"
+        )
     output = "nonlinear" if "nonlinear" in outputs else outputs[0]
     return (
         "```python\nimport galaxyjax\n\n"
@@ -122,7 +133,7 @@ def _inputs(contract: Contract) -> str:
             )
         )
     ranges = {"k": ("h/Mpc", contract.k_range), "z": ("", contract.z_range)}
-    if contract.family == "displacement":  # a field has the wavenumbers of its box
+    if contract.family in ("displacement", "hydro"):  # a field has the wavenumbers of its box
         del ranges["k"]
     for name, (unit, (low, high)) in ranges.items():
         mark = " *" if name in marks else ""
@@ -179,7 +190,9 @@ def _error(contract: Contract) -> str:
             table(response_table.HEADERS, response_table.rows(left_out)),
             response_table.verdict(left_out),
         ]
-    known = ("spectra", "gradients", "fields", "left_out")
+    if baryons := contract.error.get("baryons"):
+        parts += _baryons(baryons, contract.hyperparameters["spacing"])
+    known = ("spectra", "gradients", "fields", "left_out", "baryons")
     others = {name: value for name, value in contract.error.items() if name not in known}
     if others:
         parts.append(table(("", "value"), [(n, format_value(v)) for n, v in flat(others).items()]))
@@ -195,6 +208,16 @@ def _fields(fields: Mapping, spacing: float) -> list[str]:
         "mesh. The slope by Omega_m is at z = 0, fixed sigma_8 and white noise: differentiated, against "
         "differences of the simulator, over the largest slope.",
         table(field_table.headers(fields), field_table.rows(fields, spacing)),
+    ]
+
+
+def _baryons(error: Mapping, spacing: float) -> list[str]:
+    """The measured error of an emulator of baryons, beside the physics alone."""
+    return [
+        f"{error['runs']} runs, {error['fields']} fields; k in h/Mpc. P means the largest abs(P / P_truth -"
+        " 1), of the mean over runs at each redshift; r the correlation of phases. Everything is painted "
+        "by TSC on one grid from the same matter; the physics alone was fitted on the training runs.",
+        table(hydro_table.headers(error), hydro_table.rows(error, spacing)),
     ]
 
 

@@ -207,7 +207,7 @@ class DisplacementLoss:
         error = jnp.mean(jnp.square((found - true) / jnp.array([y, w, w, w])), axis=(0, 1, 2))
         total = self.density * error[0] + self.momentum * jnp.mean(error[1:])
         if self.spectrum:
-            powers = [_powers(grid[..., 0]) for grid in (found, true)]
+            powers = [shell_powers(grid[..., 0]) for grid in (found, true)]
             # A box of few cells has no modes in the first shells.
             inside = powers[1] > 0.0
             missed = jnp.log(jnp.where(inside, powers[0], 1.0) / jnp.where(inside, powers[1], 1.0))
@@ -226,8 +226,8 @@ class DisplacementLoss:
         return jnp.stack([paint_with(1.0), *(paint_with(flow[:, i]) for i in range(3))], axis=-1)
 
 
-def _powers(grid: jax.Array, shells: int = 12) -> jax.Array:
-    """Power in shells of equal width up to the lattice's Nyquist wavenumber, inside `shard_map`."""
+def shell_powers(grid: jax.Array, shells: int = 12) -> jax.Array:
+    """Return the power (shells,) in shells of equal width up to the grid's Nyquist, inside `shard_map`."""
     modes = fft.forward_block(grid)
     k = jnp.sqrt(modes.k_squared)
     shell = jnp.where(k > 0, jnp.floor(k / jnp.pi * shells), shells).astype(jnp.int32)

@@ -1,0 +1,18 @@
+"""CAMELS SIMBA, LH set: gas, temperature, pressure and stars of 64^3 grids (the 256^3 averaged).
+
+galaxyjax data fetch cmd --help    # the files, tens of GB: Globus, or a copy in GALAXYJAX_DATA/cmd
+galaxyjax train emulators/hydro_camels/simba_grid
+galaxyjax validate emulators/hydro_camels/simba_grid
+
+The 1,000 simulations are split by number, one grid of each on one side.
+The whole recipe has not been run by this project, which has no copy of the files: its tests run it on small
+files of the same layout.
+"""
+
+from galaxyjax.train.camels import CamelsRecipe
+
+RECIPE = CamelsRecipe("SIMBA")
+TRAIN, VALIDATION, TEST = RECIPE.examples(0, 800), RECIPE.examples(800, 900), RECIPE.examples(900, 1000)
+MODEL = RECIPE.model()
+TRAINING, SECOND = RECIPE.trainings(TRAIN, VALIDATION)
+contract = RECIPE.contract

@@ -1,0 +1,220 @@
+"""Gas and stars from the density of matter: the contract of a spectrum, sharded and differentiable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jax.typing import ArrayLike
+
+from galaxyjax.core.errors import ConfigError, DataError
+from galaxyjax.core.units import RHO_CRIT
+from galaxyjax.emulator import domain
+from galaxyjax.emulator.contract import Contract
+from galaxyjax.emulator.emulator import resolve
+from galaxyjax.emulator.field import finish_field
+from galaxyjax.fields.gaussian import white_noise
+from galaxyjax.mesh.collect import varying
+from galaxyjax.mesh.topology import BATCH, FIELD, GRID, REPLICATED, build_mesh, check_field
+from galaxyjax.models.hydro import Baryons
+
+SCALARS = P(*FIELD[:-1])  # (batch, nx, ny, nz)
+STEPS = 4  # of the flow, Heun's
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("gas", "stars", "temperature", "pressure", "redshift"),
+    meta_fields=("box_size", "mesh"),
+)
+@dataclass(frozen=True)
+class BaryonPrediction:
+    """Baryons at one redshift on a grid of points i * box_size / n, each (n, n, n), sharded as a grid.
+
+    gas, stars: comoving density, 1e10 Msun/h (Mpc/h)^-3; their sum has the mean Omega_b rho_crit exactly.
+    temperature: K, of the gas by mass. pressure: thermal, comoving 1e10 Msun/h (Mpc/h)^-3 (km/s)^2; the
+    physical one is (1 + z)^3 h^2 times it per Mpc^3. All as TSC clouds of particles smooth them.
+    """
+
+    gas: jax.Array
+    stars: jax.Array
+    temperature: jax.Array
+    pressure: jax.Array
+    redshift: jax.Array
+    box_size: float = field(metadata={"static": True})
+    mesh: Mesh = field(metadata={"static": True})
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("weights",),
+    meta_fields=("model", "contract", "error", "policy"),
+)
+@dataclass(frozen=True)
+class HydroEmulator:
+    """Gas, temperature, pressure and stars of a density of matter, inside a stated domain.
+
+    A registered pytree: the weights are its leaves; model, contract and policy are static. Numbers at hand
+    are checked against the contract; under `jit` `policy` holds, as for `Emulator`.
+    """
+
+    weights: dict
+    model: object
+    contract: Contract
+    error: None = None
+    policy: str = "nan"
+
+    def __repr__(self):
+        count = sum(np.size(leaf) for leaf in jax.tree.leaves(self.weights))
+        name = f"{self.contract.name} {self.contract.version}"
+        return f"HydroEmulator({name}, {count} weights, spacing {self.model.spacing:g} Mpc/h)"
+
+    @property
+    def spacing(self) -> float:
+        """Spacing of the grid at which it was trained, Mpc/h; the only one at which it may be called."""
+        return self.model.spacing
+
+    def with_policy(self, policy: str) -> HydroEmulator:
+        """Return this emulator with policy "nan", "clip" or "extrapolate"; ConfigError on another word."""
+        if policy not in domain.POLICIES:
+            raise ConfigError(f"policy {policy!r} is not one of {', '.join(domain.POLICIES)}")
+        return replace(self, policy=policy)
+
+    def predict(
+        self,
+        theta: Mapping[str, ArrayLike],
+        *,
+        matter: jax.Array,
+        box_size: float,
+        z: ArrayLike = 0.0,
+        mesh: Mesh | None = None,
+    ) -> BaryonPrediction:
+        """Return what the mean head makes of a density.
+
+        Args:
+            theta: the contract's inputs, scalars.
+            matter: density contrast (n, n, n) of all matter, painted by TSC on this grid; it sets the dtype.
+                Of an emulator of maps (n, n, m), as many equal layers as `model.multiple`.
+            box_size: side of the periodic box, Mpc/h: n times the emulator's spacing.
+            z: one redshift.
+            mesh: shards x and y; one device when not given.
+
+        Differentiable in theta, matter, z and weights. Raises DataError for a field of the wrong rank,
+        ConfigError where spacing, grid and mesh do not fit, DomainError outside the domain.
+        """
+        mesh, x, z = self._checked(theta, matter, box_size, z, mesh)
+        return BaryonPrediction(*_mean(self, x, matter, z, mesh), z, float(box_size), mesh)
+
+    def baseline(self, theta: Mapping[str, ArrayLike], *, matter, box_size: float, z=0.0, mesh=None):
+        """Return what the physics alone makes of a density, without networks; arguments as `predict`."""
+        mesh, x, z = self._checked(theta, matter, box_size, z, mesh)
+        return BaryonPrediction(*_mean(self, x, matter, z, mesh, physics=True), z, float(box_size), mesh)
+
+    def sample(
+        self,
+        theta: Mapping[str, ArrayLike],
+        *,
+        matter: jax.Array,
+        box_size: float,
+        key: jax.Array,
+        z: ArrayLike = 0.0,
+        mesh: Mesh | None = None,
+        steps: int = STEPS,
+    ) -> BaryonPrediction:
+        """Return one draw of what this density may hold: the mean head's answer moved by the flow.
+
+        key: of `jax.random.key`; the draw is the same on every mesh. steps: of Heun's method. The rest as
+        `predict`. Raises ConfigError for an emulator without a flow.
+        """
+        if self.model.flow is None:
+            raise ConfigError(f"{self.contract.name}: it has no flow to sample from; use predict")
+        mesh, x, z = self._checked(theta, matter, box_size, z, mesh)
+        cells = matter.shape[0]
+        keys = jax.random.split(key, self.model.channels)
+        noise = jnp.stack([white_noise(k, cells, mesh, matter.dtype) for k in keys], axis=-1)
+        if self.model.flat:
+            noise = jnp.broadcast_to(noise[:, :, :1], (*matter.shape, len(keys)))
+        return BaryonPrediction(*_sample(self, x, matter, z, noise, mesh, steps), z, float(box_size), mesh)
+
+    def _checked(self, theta, matter, box_size: float, z, mesh):
+        mesh = build_mesh("x=1", devices=jax.devices()[:1]) if mesh is None else mesh
+        shape = np.shape(matter)
+        depth = self.model.multiple if self.model.flat else shape[0]
+        if (
+            len(shape) != 3
+            or shape[0] != shape[1]
+            or shape[2] != depth
+            or not jnp.issubdtype(matter.dtype, jnp.floating)
+        ):
+            raise DataError(f"matter: {matter.dtype} of shape {shape} must be real contrasts (n, n, {depth})")
+        spacing = float(box_size) / shape[0]
+        if abs(spacing / self.spacing - 1.0) > 1e-3:
+            raise ConfigError(
+                f"{self.contract.name}: {shape[0]} cells in {box_size:g} Mpc/h are {spacing:g} Mpc/h apart; "
+                f"it was trained at {self.spacing:g}: use box_size = {shape[0] * self.spacing:g}, or "
+                f"{round(box_size / self.spacing)} cells"
+            )
+        check_field(mesh, shape, multiple=self.model.multiple)
+        x = resolve(self.contract, theta, self.contract.outputs[0])
+        if any(np.ndim(value) for value in (*x.values(), z)):
+            raise ConfigError(
+                "theta and z of a field are scalars; call it once a cosmology, or `jax.lax.map`"
+            )
+        if self.policy == "nan":
+            domain.check(self.contract, x, None, z)
+        x = {name: jnp.asarray(value, matter.dtype) for name, value in x.items()}
+        return mesh, x, jnp.asarray(z, matter.dtype)
+
+
+@partial(jax.jit, static_argnames=("mesh", "physics"))
+def _mean(emulator: HydroEmulator, x: dict, matter, z, mesh: Mesh, physics: bool = False):
+    """(gas, stars, temperature, pressure) of a checked call."""
+    matter, style, units, finish = _prepared(emulator, x, matter, z, mesh)
+
+    def local(weights, matter, style):
+        weights, style = varying((weights, style), mesh.axis_names)
+        latents, _, baseline = emulator.model.mean_block(weights, matter, style)
+        return baseline if physics else latents
+
+    latents = _mapped(local, mesh, (REPLICATED, SCALARS, BATCH))(emulator.weights, matter, style)
+    return _finished(emulator.model.fields(latents), units, finish, mesh)
+
+
+@partial(jax.jit, static_argnames=("mesh", "steps"))
+def _sample(emulator: HydroEmulator, x: dict, matter, z, noise, mesh: Mesh, steps: int):
+    matter, style, units, finish = _prepared(emulator, x, matter, z, mesh)
+    model = emulator.model
+
+    def local(weights, matter, style, state):
+        weights, style = varying((weights, style), mesh.axis_names)
+        latents, features, _ = model.mean_block(weights, matter, style)
+        return model.sampled(latents, model.flowed(weights, state, latents, features, style, steps))
+
+    specs = (REPLICATED, SCALARS, BATCH, FIELD)
+    latents = _mapped(local, mesh, specs)(emulator.weights, matter, style, noise[None])
+    return _finished(model.fields(latents), units, finish, mesh)
+
+
+def _prepared(emulator: HydroEmulator, x: dict, matter, z, mesh: Mesh):
+    """Density over its mean (1, n, n, n), style (1, s), units, and what the domain does to an answer."""
+    x, _, z, finish = domain.guard(emulator.policy, emulator.contract, x, None, z[None])
+    matter = jax.lax.with_sharding_constraint(1.0 + matter, NamedSharding(mesh, GRID))[None]
+    style = jnp.stack([*(x[name] for name in emulator.model.style), 1.0 / (1.0 + z[0])])
+    units = x["Omega_b"] * RHO_CRIT
+    return matter, style.astype(matter.dtype)[None], units.astype(matter.dtype), finish
+
+
+def _mapped(local, mesh: Mesh, specs):
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=FIELD)
+
+
+def _finished(found: Baryons, units, finish, mesh: Mesh):
+    densities = Baryons(found.gas * units, found.stars * units, found.temperature, found.pressure * units)
+    out = tuple(finish_field(finish, values[0]) for values in densities)
+    return jax.lax.with_sharding_constraint(out, NamedSharding(mesh, GRID))
