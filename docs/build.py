@@ -1,7 +1,7 @@
 """Build the documentation into docs/_build/html; a warning is an error.
 
-    python docs/build.py              # seconds; the notebooks without their pictures
-    python docs/build.py --execute    # minutes; runs them, what has not changed comes from a cache
+python docs/build.py              # seconds; the notebooks without their pictures
+python docs/build.py --execute    # minutes; runs them, what has not changed comes from a cache
 """
 
 import argparse

@@ -64,8 +64,8 @@ def _cards(root: Path) -> dict[str, str]:
         lines.append(f"- [{folder.name}]({folder.name}.md) {about['version']}: {about['description']}")
     tree = "\n".join(name.removeprefix("emulators/").removesuffix(".md") for name in pages)
     pages["emulators/index.md"] = (
-        "# The cards\n\nWhat each emulator on the shelf takes, gives, was taught and got wrong, made from its "
-        "contract; the same text as `galaxyjax card NAME`.\n\n" + "\n".join(lines) + "\n\n"
+        "# The cards\n\nWhat each emulator on the shelf takes, gives, was taught and got wrong, made from "
+        "its contract; the same text as `galaxyjax card NAME`.\n\n" + "\n".join(lines) + "\n\n"
         f"```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
     )
     return pages

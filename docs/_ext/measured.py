@@ -33,12 +33,13 @@ def _speed(folder: Path) -> str:
     """The last stored table of claims."""
     stored = sorted(folder.glob("*.json"))
     if not stored:
-        return "## Speed, and the other claims\n\nNo run of the benchmarks is stored yet: `python benchmarks/run.py`."
+        return "## Speed, and the other claims\n\nNo run is stored yet: `python benchmarks/run.py --store`."
     content = json.loads(stored[-1].read_text("utf-8"))
     machine = content["machine"]
     about = (
-        f"{machine['name']}, {machine['cores']} cores, {machine['memory_GB']:.0f} GB, JAX {machine['jax']} on "
-        f"{machine['device']}, Python {machine['python']}; {content['date']}, galaxyjax {content['version']}"
+        f"{machine['name']}, {machine['cores']} cores, {machine['memory_GB']:.0f} GB, "
+        f"JAX {machine['jax']} on {machine['device']}, Python {machine['python']}; {content['date']}, "
+        f"galaxyjax {content['version']}"
     )
     rows = ["| claim | asked | measured | | command |", "| --- | --- | --- | --- | --- |"]
     for claim in content["claims"]:
@@ -46,6 +47,8 @@ def _speed(folder: Path) -> str:
         cells = (claim["claim"], claim["asked"] or "", claim["measured"], verdict, f"`{claim['command']}`")
         rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return (
-        f"## Speed, and the other claims\n\nOn {about}.\n\n" + "\n".join(rows) + "\n\nTimes on a busy machine "
+        f"## Speed, and the other claims\n\nOn {about}.\n\n"
+        + "\n".join(rows)
+        + "\n\nTimes on a busy machine "
         "are noisy: ratios are of medians taken in turns in one process."
     )

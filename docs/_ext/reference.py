@@ -45,15 +45,13 @@ def pages(root: Path) -> dict[str, str]:
         title = f"galaxyjax.{room}"
         # A package with functions of its own has its page's name already.
         page = f"room_{room}"
-        made[f"api/{page}.rst"] = (
-            f"{_title(title)}\n{inline(what[0].upper() + what[1:])}.\n\n{lines}\n"
-        )
+        made[f"api/{page}.rst"] = f"{_title(title)}\n{inline(what[0].upper() + what[1:])}.\n\n{lines}\n"
         tree.append((page, title, what))
     lines = "\n\n".join(f":doc:`{title} <{page}>`\n   {inline(what)}" for page, title, what in tree)
     listed = "\n".join(f"   {page}" for page, _, _ in tree)
     made["api/index.rst"] = (
-        f"{_title('Reference')}\nThe rooms of the house, the lowest first: each imports only from those above "
-        f"it in this list. The command line has :doc:`a page of its own </cli>`.\n\n{lines}\n\n"
+        f"{_title('Reference')}\nThe rooms of the house, the lowest first: each imports only from those "
+        f"above it in this list. The command line has :doc:`a page of its own </cli>`.\n\n{lines}\n\n"
         f".. toctree::\n   :hidden:\n\n{listed}\n"
     )
     return made
@@ -186,9 +184,7 @@ def _class(node: ast.ClassDef) -> str:
                 continue
             if marks & {"property", "cached_property"}:
                 kind = ast.unparse(child.returns) if child.returns is not None else ""
-                parts.append(
-                    _attribute("property", child.name, kind, "", ast.get_docstring(child) or "", 3)
-                )
+                parts.append(_attribute("property", child.name, kind, "", ast.get_docstring(child) or "", 3))
             else:
                 parts.append(_function(child, "method", 3))
     return "\n".join(parts)
@@ -318,4 +314,8 @@ def inline(text: str) -> str:
     joined = re.sub(r"(?<=\w)\x00(?=`)", r"\\ ", joined)
     joined = re.sub(r"(?<=`)\x00(?=\w)", r"\\ ", joined)
     joined = joined.replace("\x00", "")
-    return "\\" + joined if re.match(r"^([-+•]|\.\.|\w+[.)]|\(\w+\)|>>>|:|=|[~^\"'#]{2})(\s|$)", joined) else joined
+    return (
+        "\\" + joined
+        if re.match(r"^([-+•]|\.\.|\w+[.)]|\(\w+\)|>>>|:|=|[~^\"'#]{2})(\s|$)", joined)
+        else joined
+    )

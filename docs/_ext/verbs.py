@@ -9,8 +9,8 @@ from pathlib import Path
 def page(root: Path) -> str:
     """All verbs with their options, in the order of `galaxyjax --help`."""
     parts = [
-        "# The command line\n\nOne verb for each step of the work. `galaxyjax VERB --help` says the same in a "
-        "terminal; `--json` prints a result for machines; `--debug` shows the traceback of an error. Exit "
+        "# The command line\n\nOne verb for each step of the work. `galaxyjax VERB --help` says the same in "
+        "a terminal; `--json` prints a result for machines; `--debug` shows the traceback of an error. Exit "
         "codes: 0 done, 2 cannot be done as asked (one line says why), 130 interrupted, 143 told to stop and "
         "saved, 124 ended by the watchdog, 1 a defect."
     ]
@@ -18,7 +18,9 @@ def page(root: Path) -> str:
     for name, (module, kind, line) in _table(app).items():
         tree = ast.parse((root / f"galaxyjax/cli/{module}.py").read_text("utf-8"))
         node = next(one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == kind)
-        parts.append(f"## {name}\n\n{_sentence(line)}\n\n{_text(ast.get_docstring(node) or '')}\n\n{_options(node)}")
+        parts.append(
+            f"## {name}\n\n{_sentence(line)}\n\n{_text(ast.get_docstring(node) or '')}\n\n{_options(node)}"
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -57,11 +59,14 @@ def _options(node: ast.ClassDef) -> str:
         kind = ast.unparse(field.annotation)
         name = field.target.id
         if "Positional" in kind:
-            words = [n for n in ast.walk(field.annotation) if isinstance(n, ast.keyword) and n.arg == "metavar"]
+            words = [
+                n for n in ast.walk(field.annotation) if isinstance(n, ast.keyword) and n.arg == "metavar"
+            ]
             name = words[0].value.value if words else name.upper()
         else:
             name = "--" + name.replace("_", "-")
         value = ast.unparse(field.value) if field.value is not None else ""
+        value = value[6:-2] if value.startswith("Path('") else value
         value = {"None": "", "()": "", "''": "", "False": ""}.get(value, f"`{value}`" if value else "")
         text = " ".join(after.value.value.split()).replace("|", "\\|").replace("<", "\\<").replace("$", "\\$")
         rows.append(f"| `{name}` | {value} | {text} |")
