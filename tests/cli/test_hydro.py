@@ -73,6 +73,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_from_a_recipe_to_a_card_and_a_box(command, folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     made = command("train", str(folder), "--mesh", "x=1", "--json")
@@ -98,6 +99,7 @@ def test_from_a_recipe_to_a_card_and_a_box(command, folder, monkeypatch):
     assert json.loads(again.out)["matter"] == "matter.npz"
 
 
+@pytest.mark.slow  # needs what the first has made
 def test_a_simulation_on_both_sides_is_refused(command, folder, tmp_path):
     copy = tmp_path / "tiny"
     shutil.copytree(folder, copy)

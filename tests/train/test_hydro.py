@@ -160,6 +160,7 @@ def test_camels_grids_and_maps_read_by_their_manifest(camels):
     np.testing.assert_allclose(found.gas[..., 2] / found.gas[0, 0, 0], raw / raw[0, 0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_recipe_of_camels_maps_takes_a_step(camels):
     """The shipped recipes' own trainings, on files of 4 cells: finite losses of both heads."""
     recipe = CamelsRecipe("Astrid", "map", cells=4, coarsen=1, steps=600)
