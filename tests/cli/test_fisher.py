@@ -42,7 +42,7 @@ def test_a_profile_finds_the_mocks_truth(command, tmp_path):
     assert outcome.code == 0, outcome.err
     result = json.loads(outcome.out)
     found, sigma = result["profiles"]["S8"], result["forecasts"]["emulator"]["sigma"]["S8"]
-    assert abs(found["best_fit"] - load_truth()["parameters"]["S8"]) < 3 * sigma
+    assert abs(found["best_fit"] - load_truth()["derived"]["S8"]) < 3 * sigma
     low, high = found["interval_68"]
     assert low < found["best_fit"] < high and 0.5 * (high - low) == pytest.approx(sigma, rel=0.35)
     assert {path.name for path in tmp_path.iterdir()} == {"f.png", "f_profiles.png"}
