@@ -27,17 +27,9 @@ from galaxyjax.report.card import write_card
 from galaxyjax.simulate.fields import noise_of, read_run
 from galaxyjax.simulate.recover import recover
 from galaxyjax.train.field import train
-from galaxyjax.validate.fields import MODELS, compare_models, summary
+from galaxyjax.validate.fields import MODELS, QUANTITIES, compare_models, summary
 
 TRAIN, TEST = (0, 1, 2, 3), (4, 5)
-QUANTITIES = (
-    "ratio",
-    "coherence",
-    "velocity_ratio",
-    "velocity_coherence",
-    "momentum_ratio",
-    "momentum_coherence",
-)
 EDGES = np.array([0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
 
 
@@ -126,12 +118,15 @@ def _draw(result: dict, file: Path) -> None:
 
 
 def _show(result: dict) -> None:
-    """Mean over the judging pairs: P and r of density, P of lattice velocities, against GADGET-4."""
+    """Mean over the judging pairs: P and 1 - r^2 of density, P of lattice velocities, against GADGET-4."""
     for z, models in result["redshifts"].items():
         print(f"\nz = {z}, k = {np.round(result['k'], 2)} h/Mpc")
         for name in ("lpt2", "coarse", "fastpm", "before", "after"):
-            ratio, coherence, velocity = np.mean(models[name], axis=0)[:3]
-            print(f"{name:7s} P {np.round(ratio, 3)}  r {np.round(coherence, 4)}  Pv {np.round(velocity, 3)}")
+            rows = np.array(models[name])
+            ratio, velocity = rows[:, 0].mean(axis=0), rows[:, 2].mean(axis=0)
+            missing = [f"{value:.1e}" for value in 1.0 - np.square(rows[:, 1]).mean(axis=0)]
+            print(f"{name:7s} P {np.round(ratio, 3)}  Pv {np.round(velocity, 3)}")
+            print(f"{'':7s} 1 - r^2 {' '.join(missing)}")
 
 
 def _recovered(pairs: Path, pair: int, out: Path, mesh) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -51,8 +52,6 @@ def validate(
     }
     page = write_hydro_validation(place, contract, error, result, shown)
     if out is None:
-        from dataclasses import replace
-
         saved = save(folder, emulator.weights, replace(contract, error={"baryons": error}))
         write_card(folder, saved.contract)
     if json:

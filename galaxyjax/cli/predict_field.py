@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json as text
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from galaxyjax.cli import console
+from galaxyjax.cli import boxes, console
 from galaxyjax.core.background import growth_factor
 from galaxyjax.core.eisenstein_hu import linear_power
-from galaxyjax.core.errors import ConfigError
-from galaxyjax.core.files import atomic_path, write_npz
 from galaxyjax.core.progress import Progress
 from galaxyjax.emulator.field import FieldEmulator, FieldPrediction
 from galaxyjax.fields.gaussian import linear_density, white_noise
@@ -66,10 +62,7 @@ def run(
     json: bool,
 ) -> None:
     """Predict one box; print its numbers; write `out` and `plot`. ConfigError for several redshifts."""
-    if len(z) != 1:
-        raise ConfigError(f"--z {' '.join(f'{v:g}' for v in z)}: a field has one redshift; call it once each")
-    if cells < 1:
-        raise ConfigError(f"--cells {cells}: give a positive multiple of {emulator.model.multiple}")
+    boxes.check(z, cells, emulator.model.multiple)
     with Progress(None, f"{cells}³ particles"):
         box = compute(emulator, theta, cells, seed, z[0], mesh)
     about = {
@@ -156,7 +149,6 @@ def _show(about: Mapping, numbers: Mapping, box: Box) -> None:
 
 
 def _write(path: Path, about: Mapping, box: Box) -> None:
-    """All of a box, HDF5 or npz by the suffix, whole or not at all."""
     arrays = {
         "displacement": box.made.displacement,
         "velocity": box.made.velocity,
@@ -167,14 +159,7 @@ def _write(path: Path, about: Mapping, box: Box) -> None:
         "linear_box": box.linear_box,
     }
     arrays = {name: np.asarray(values, np.float32) for name, values in arrays.items()}
-    if path.suffix == ".npz":
-        write_npz(path, {**arrays, "about": np.asarray(text.dumps({**about, "units": UNITS}))})
-        return
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({name: value for name, value in about.items() if not isinstance(value, Mapping)})
-        file.create_group("theta").attrs.update(about["theta"])
-        for name, values in arrays.items():
-            file.create_dataset(name, data=values).attrs["units"] = UNITS[name]
+    boxes.write(path, about, arrays, UNITS)
 
 
 def _draw(path: Path, about: Mapping, box: Box) -> None:

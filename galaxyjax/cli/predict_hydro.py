@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from galaxyjax.cli import console
-from galaxyjax.core.errors import ConfigError, FileError
-from galaxyjax.core.files import atomic_path, write_npz
+from galaxyjax.cli import boxes, console
+from galaxyjax.cli.predict_field import FIDUCIAL
+from galaxyjax.core.errors import FileError
 from galaxyjax.core.progress import Progress
 from galaxyjax.emulator.chain import matter_of
 from galaxyjax.emulator.hydro import HydroEmulator
@@ -23,8 +23,8 @@ from galaxyjax.fields.gaussian import white_noise
 from galaxyjax.mesh.topology import GRID
 from galaxyjax.theory.gas_maps import compton_y, xray_brightness
 
-# What the emulator of baryons does not ask for and its matter does; Planck 2018 (A&A 641, A6), table 2.
-OTHERS = {"Omega_b": 0.0493, "h": 0.6736, "n_s": 0.9649}
+# What the emulator of baryons does not ask for and its matter does.
+OTHERS = {name: FIDUCIAL[name] for name in ("Omega_b", "h", "n_s")}
 CELLS = 32
 UNITS = {
     "matter": "contrast of all matter, painted by TSC",
@@ -51,10 +51,7 @@ def run(
     json: bool,
 ) -> None:
     """Predict one box; print its numbers; write `out` and `plot`. ConfigError for several redshifts."""
-    if len(z) != 1:
-        raise ConfigError(f"--z {' '.join(f'{v:g}' for v in z)}: a field has one redshift; call it once each")
-    if cells < 1:
-        raise ConfigError(f"--cells {cells}: give a positive multiple of {emulator.model.multiple}")
+    boxes.check(z, cells, emulator.model.multiple)
     theta = OTHERS | dict(theta)
     with Progress(None, "baryons"):
         contrast, source = _matter(emulator, theta, cells, seed, z[0], matter, mesh)
@@ -82,7 +79,7 @@ def run(
         "mean_compton_y": float(fields["compton_y"].mean(dtype=np.float64)),
     }
     if out is not None:
-        _write(out, {**about, **numbers}, fields)
+        boxes.write(out, {**about, **numbers}, fields, UNITS)
     if plot is not None:
         _draw(plot, fields, theta, box_size)
     if json:
@@ -134,20 +131,6 @@ def _read(path: Path) -> np.ndarray:
         raise FileError(
             f"{path}: no contrast `density` to read ({error}); give what predict nbody_field --out made"
         ) from error
-
-
-def _write(path: Path, about: Mapping, fields: Mapping[str, np.ndarray]) -> None:
-    """All of a box, HDF5 or npz by the suffix, whole or not at all."""
-    if path.suffix == ".npz":
-        import json as text
-
-        write_npz(path, {**fields, "about": np.asarray(text.dumps({**about, "units": UNITS}))})
-        return
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({name: value for name, value in about.items() if not isinstance(value, Mapping)})
-        file.create_group("theta").attrs.update(about["theta"])
-        for name, values in fields.items():
-            file.create_dataset(name, data=values).attrs["units"] = UNITS[name]
 
 
 def _draw(path: Path, fields: Mapping[str, np.ndarray], theta: Mapping, box_size: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import jax
@@ -14,11 +14,10 @@ from jax.typing import ArrayLike
 
 from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.emulator import domain
-from galaxyjax.emulator.contract import Contract
-from galaxyjax.emulator.emulator import resolve
+from galaxyjax.emulator.on_grid import OnGrid
 from galaxyjax.fields import nbody
 from galaxyjax.fields.gravity import Force, density
-from galaxyjax.mesh.topology import GRID, LATTICE, build_mesh, check_field
+from galaxyjax.mesh.topology import GRID, LATTICE
 from galaxyjax.simulate.fields import cosmology_of, linear_field
 
 _paint = jax.jit(density, static_argnums=(1, 2, 3))  # whole: op by op it takes a hundred compilations
@@ -76,34 +75,8 @@ class FieldPrediction:
     meta_fields=("model", "contract", "error", "policy"),
 )
 @dataclass(frozen=True)
-class FieldEmulator:
-    """The non-linear matter field of a cosmology and of white noise, inside a stated domain.
-
-    A registered pytree: the weights are its leaves; model, contract and policy are static. Numbers at hand
-    are checked against the contract; under `jit` `policy` holds, as for `Emulator`.
-    """
-
-    weights: dict
-    model: object
-    contract: Contract
-    error: None = None
-    policy: str = "nan"
-
-    def __repr__(self):
-        count = sum(np.size(leaf) for leaf in jax.tree.leaves(self.weights))
-        name = f"{self.contract.name} {self.contract.version}"
-        return f"FieldEmulator({name}, {count} weights, spacing {self.model.spacing:g} Mpc/h)"
-
-    @property
-    def spacing(self) -> float:
-        """Spacing of the particles at which it was trained, Mpc/h; the only one at which it may be called."""
-        return self.model.spacing
-
-    def with_policy(self, policy: str) -> FieldEmulator:
-        """Return this emulator with policy "nan", "clip" or "extrapolate"; ConfigError on another word."""
-        if policy not in domain.POLICIES:
-            raise ConfigError(f"policy {policy!r} is not one of {', '.join(domain.POLICIES)}")
-        return replace(self, policy=policy)
+class FieldEmulator(OnGrid):
+    """The non-linear matter field of a cosmology and of white noise, inside a stated domain."""
 
     def predict(
         self,
@@ -128,34 +101,14 @@ class FieldEmulator:
         Differentiable in theta, white_noise, z and weights. Raises DataError for noise of the wrong rank,
         ConfigError where spacing, lattice and mesh do not fit, DomainError outside the domain.
         """
-        mesh = build_mesh("x=1", devices=jax.devices()[:1]) if mesh is None else mesh
-        self._check(white_noise, box_size, mesh)
-        x = resolve(self.contract, theta, self.contract.outputs[0])
-        if any(np.ndim(value) for value in (*x.values(), z)):
-            raise ConfigError(
-                "theta and z of a field are scalars; call it once a cosmology, or `jax.lax.map`"
-            )
-        if self.policy == "nan":
-            domain.check(self.contract, x, None, z)
-        dtype = white_noise.dtype
-        x = {name: jnp.asarray(value, dtype) for name, value in x.items()}
-        moved = _call(self, x, white_noise, jnp.asarray(z, dtype), float(box_size), mesh, power)
-        return FieldPrediction(*moved, float(box_size), mesh, self.model.halo)
-
-    def _check(self, noise, box_size: float, mesh: Mesh) -> None:
-        shape = np.shape(noise)
-        if len(shape) != 3 or len(set(shape)) != 1 or not jnp.issubdtype(noise.dtype, jnp.floating):
+        shape = np.shape(white_noise)
+        if len(shape) != 3 or len(set(shape)) != 1 or not jnp.issubdtype(white_noise.dtype, jnp.floating):
             raise DataError(
-                f"white noise: {noise.dtype} of shape {shape} must be a cube (n, n, n) of real numbers"
+                f"white noise: {white_noise.dtype} of shape {shape} must be a cube (n, n, n) of real numbers"
             )
-        spacing = float(box_size) / shape[0]
-        if abs(spacing / self.spacing - 1.0) > 1e-3:
-            raise ConfigError(
-                f"{self.contract.name}: {shape[0]} cells in {box_size:g} Mpc/h are {spacing:g} Mpc/h apart; "
-                f"it was trained at {self.spacing:g}: use box_size = {shape[0] * self.spacing:g}, or "
-                f"{round(box_size / self.spacing)} cells"
-            )
-        check_field(mesh, shape, multiple=self.model.multiple)
+        mesh, x, z = self._checked(theta, white_noise, box_size, z, mesh)
+        moved = _call(self, x, white_noise, z, float(box_size), mesh, power)
+        return FieldPrediction(*moved, float(box_size), mesh, self.model.halo)
 
 
 @partial(jax.jit, static_argnames=("box_size", "mesh", "power"))

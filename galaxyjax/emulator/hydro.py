@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import jax
@@ -16,12 +16,11 @@ from jax.typing import ArrayLike
 from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.core.units import RHO_CRIT
 from galaxyjax.emulator import domain
-from galaxyjax.emulator.contract import Contract
-from galaxyjax.emulator.emulator import resolve
 from galaxyjax.emulator.field import finish_field
+from galaxyjax.emulator.on_grid import OnGrid
 from galaxyjax.fields.gaussian import white_noise
 from galaxyjax.mesh.collect import varying
-from galaxyjax.mesh.topology import BATCH, FIELD, GRID, REPLICATED, build_mesh, check_field
+from galaxyjax.mesh.topology import BATCH, FIELD, GRID, REPLICATED
 from galaxyjax.models.hydro import Baryons
 
 SCALARS = P(*FIELD[:-1])  # (batch, nx, ny, nz)
@@ -57,34 +56,8 @@ class BaryonPrediction:
     meta_fields=("model", "contract", "error", "policy"),
 )
 @dataclass(frozen=True)
-class HydroEmulator:
-    """Gas, temperature, pressure and stars of a density of matter, inside a stated domain.
-
-    A registered pytree: the weights are its leaves; model, contract and policy are static. Numbers at hand
-    are checked against the contract; under `jit` `policy` holds, as for `Emulator`.
-    """
-
-    weights: dict
-    model: object
-    contract: Contract
-    error: None = None
-    policy: str = "nan"
-
-    def __repr__(self):
-        count = sum(np.size(leaf) for leaf in jax.tree.leaves(self.weights))
-        name = f"{self.contract.name} {self.contract.version}"
-        return f"HydroEmulator({name}, {count} weights, spacing {self.model.spacing:g} Mpc/h)"
-
-    @property
-    def spacing(self) -> float:
-        """Spacing of the grid at which it was trained, Mpc/h; the only one at which it may be called."""
-        return self.model.spacing
-
-    def with_policy(self, policy: str) -> HydroEmulator:
-        """Return this emulator with policy "nan", "clip" or "extrapolate"; ConfigError on another word."""
-        if policy not in domain.POLICIES:
-            raise ConfigError(f"policy {policy!r} is not one of {', '.join(domain.POLICIES)}")
-        return replace(self, policy=policy)
+class HydroEmulator(OnGrid):
+    """Gas, temperature, pressure and stars of a density of matter, inside a stated domain."""
 
     def predict(
         self,
@@ -143,7 +116,6 @@ class HydroEmulator:
         return BaryonPrediction(*_sample(self, x, matter, z, noise, mesh, steps), z, float(box_size), mesh)
 
     def _checked(self, theta, matter, box_size: float, z, mesh):
-        mesh = build_mesh("x=1", devices=jax.devices()[:1]) if mesh is None else mesh
         shape = np.shape(matter)
         depth = self.model.multiple if self.model.flat else shape[0]
         if (
@@ -153,23 +125,7 @@ class HydroEmulator:
             or not jnp.issubdtype(matter.dtype, jnp.floating)
         ):
             raise DataError(f"matter: {matter.dtype} of shape {shape} must be real contrasts (n, n, {depth})")
-        spacing = float(box_size) / shape[0]
-        if abs(spacing / self.spacing - 1.0) > 1e-3:
-            raise ConfigError(
-                f"{self.contract.name}: {shape[0]} cells in {box_size:g} Mpc/h are {spacing:g} Mpc/h apart; "
-                f"it was trained at {self.spacing:g}: use box_size = {shape[0] * self.spacing:g}, or "
-                f"{round(box_size / self.spacing)} cells"
-            )
-        check_field(mesh, shape, multiple=self.model.multiple)
-        x = resolve(self.contract, theta, self.contract.outputs[0])
-        if any(np.ndim(value) for value in (*x.values(), z)):
-            raise ConfigError(
-                "theta and z of a field are scalars; call it once a cosmology, or `jax.lax.map`"
-            )
-        if self.policy == "nan":
-            domain.check(self.contract, x, None, z)
-        x = {name: jnp.asarray(value, matter.dtype) for name, value in x.items()}
-        return mesh, x, jnp.asarray(z, matter.dtype)
+        return super()._checked(theta, matter, box_size, z, mesh)
 
 
 @partial(jax.jit, static_argnames=("mesh", "physics"))

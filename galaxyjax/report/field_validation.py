@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +33,11 @@ def write_field_validation(
         style.save(figure, folder / f"{name}.png")
     code = contract.truth.get("code", "truth")
     lead = f"Version {contract.version}, against {error['runs']} runs of {code} that training never saw."
+    table = judged_table(field_table.headers(error), field_table.lines(error, spacing))
     sections = [
-        Section("Errors", _words(error), (_table(error, spacing),)),
+        Section("Errors", _words(error), (table,)),
         Section("Figures", "", (), tuple(figures.values())),
-        _domain(contract),
+        domain_section(contract),
     ]
     return write_page(folder / "index.html", f"{contract.name}: validation", lead, sections)
 
@@ -97,13 +98,14 @@ def _arrays(result: Mapping, example: Mapping) -> dict[str, np.ndarray]:
     return arrays | {f"example.power.{model}": np.asarray(p) for model, p in example["power"].items()}
 
 
-def _table(error: Mapping, spacing: float) -> Table:
-    verdict = {True: "good", False: "bad", None: ""}
-    rows = [
-        (line.words, line.asked, Cell(line.values[0], verdict[line.good]), *line.values[1:])
-        for line in field_table.lines(error, spacing)
-    ]
-    return Table(field_table.headers(error), tuple(rows))
+def judged_table(headers: Sequence[str], lines: Sequence[field_table.Line]) -> Table:
+    """A table of lines, coloured where the first number of each is judged."""
+    verdict, rows = {True: "good", False: "bad", None: ""}, []
+    for line in lines:
+        judged = next((i for i, value in enumerate(line.values) if value), 0)
+        cells = [Cell(v, verdict[line.good]) if i == judged else v for i, v in enumerate(line.values)]
+        rows.append((line.words, line.asked, *cells))
+    return Table(tuple(headers), tuple(rows))
 
 
 def _words(error: Mapping) -> str:
@@ -117,8 +119,9 @@ def _words(error: Mapping) -> str:
     )
 
 
-def _domain(contract: Contract) -> Section:
+def domain_section(contract: Contract, title: str = "Domain") -> Section:
+    """The bounds of every input, and the contract's notes."""
     rows = [(entry.name, entry.unit, f"{entry.low:g}", f"{entry.high:g}") for entry in contract.inputs]
     rows.append(("z", "", *(f"{value:g}" for value in contract.z_range)))
     table = Table(("input", "unit", "from", "to"), tuple(rows))
-    return Section("Domain", "\n\n".join(contract.notes), (table,))
+    return Section(title, "\n\n".join(contract.notes), (table,))

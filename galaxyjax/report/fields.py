@@ -133,7 +133,7 @@ def flows(k, quantities: Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[st
         top.set_title(title)
         bottom.axhline(0.98, color=style.GREY, lw=0.8, ls=":")
         bottom.set_ylim(0.7, 1.02)
-        _wavenumbers(top, k)
+        wavenumbers(top, k)
         bottom.set_xlabel(style.K_LABEL)
     panels[0, 0].set_ylabel(r"$P/P_{\rm truth}$")
     panels[1, 0].set_ylabel(r"$r$")
@@ -166,7 +166,7 @@ def slopes(checks: Sequence[Mapping]) -> Figure:
         bottom.set_ylim(-reach, reach)
         names = [f"{style.label(name)}$={one['theta'][name]:.2f}$" for name in ("Omega_m", "sigma_8")]
         top.set_title(", ".join(names), pad=3)
-        _wavenumbers(top, k)
+        wavenumbers(top, k)
         top.set_xlim(0.9 * k[0], 1.1 * k[-1])
         top.tick_params(labelbottom=False)
         top.yaxis.set_major_locator(MaxNLocator(5, prune="lower"))  # whose label would meet the panel below
@@ -251,7 +251,7 @@ def _draw_spectra(figure, k, power, reference: str, limits, bands) -> None:
     top.set_ylabel(style.POWER_LABEL)
     bottom.set_ylabel(f"over {MODELS.get(reference, reference)}")
     bottom.set_xlabel(style.K_LABEL)
-    _wavenumbers(top, k)
+    wavenumbers(top, k)
     top.legend(loc="lower left")
     figure.align_ylabels([top, bottom])
 
@@ -272,7 +272,7 @@ def _finish(figure: Figure, panels, k, z, label: str, height: float = 0.06) -> F
     columns = min(len(z), 3)
     for index, axes in enumerate(panels):
         axes.text(0.04, height, rf"$z={z[index]:g}$", transform=axes.transAxes)
-        _wavenumbers(axes, k)
+        wavenumbers(axes, k)
         if index % columns == 0:
             axes.set_ylabel(label)
         if index + columns >= len(z):
@@ -298,7 +298,8 @@ def _bands(axes: Axes, halves: Sequence[float]) -> None:
     axes.axhline(1.0, color=style.GREY, lw=0.6)
 
 
-def _wavenumbers(axes: Axes, k) -> None:
+def wavenumbers(axes: Axes, k) -> None:
+    """Make x the axis of k in h/Mpc, from the first to the last, with 1, 2 and 5 of each decade named."""
     axes.set_xscale("log")
     axes.set_xlim(np.min(k), np.max(k))
     # Less than a decade has few powers of ten.

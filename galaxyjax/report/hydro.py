@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from galaxyjax.report import style
+from galaxyjax.report.fields import wavenumbers
 from galaxyjax.report.hydro_table import MODELS
 from galaxyjax.report.style import styled
 
@@ -97,11 +97,7 @@ def spectra(k, z, ratio: Mapping, coherence: Mapping, bands: Mapping[str, float]
         top.set_ylim(1 - reach, 1 + reach)
         low = float(np.nanmin(coherence[name]["emulator"][group]))
         bottom.set_ylim(min(0.9, 1.0 - 1.6 * (1.0 - low)), 1.005)
-        top.set_xscale("log")
-        top.set_xlim(k[0], k[-1])
-        top.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-        top.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        top.xaxis.set_minor_formatter(NullFormatter())
+        wavenumbers(top, k)
         top.tick_params(labelbottom=False)
         bottom.set_xlabel(style.K_LABEL)
     panels[0, 0].set_ylabel(r"$P/P_{\rm truth}$")

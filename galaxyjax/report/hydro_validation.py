@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from galaxyjax.core.files import write_json, write_npz
 from galaxyjax.emulator.contract import Contract
 from galaxyjax.report import hydro, hydro_table, style
-from galaxyjax.report.page import Cell, Section, Table, write_page
+from galaxyjax.report.field_validation import domain_section, judged_table
+from galaxyjax.report.page import Section, Table, write_page
 
 BANDS = {"gas": 0.05, "pressure": 0.15}
 
@@ -32,11 +33,13 @@ def write_hydro_validation(
         style.save(figure, folder / f"{name}.png")
     code = contract.truth.get("code", "truth")
     lead = f"Version {contract.version}, against {error['runs']} runs of {code} that training never saw."
+    lines = hydro_table.lines(error, contract.hyperparameters["spacing"])
+    table = judged_table(hydro_table.headers(error), lines)
     sections = [
-        Section("Errors", _words(error), (_table(error, contract.hyperparameters["spacing"]),)),
+        Section("Errors", _words(error), (table,)),
         Section("Temperatures", _decade_words(), tuple(_decades(result))),
         Section("Figures", "", (), tuple(figures.values())),
-        _domain(contract),
+        domain_section(contract, "Domain, and what these runs cannot show"),
     ]
     return write_page(folder / "index.html", f"{contract.name}: validation", lead, sections)
 
@@ -76,16 +79,6 @@ def arrays(result: Mapping) -> dict[str, np.ndarray]:
     return out | {name: np.asarray(v) for name, v in result.get("draws", {}).items()}
 
 
-def _table(error: Mapping, spacing: float) -> Table:
-    verdict = {True: "good", False: "bad", None: ""}
-    models, rows = [m for m in hydro_table.MODELS if m in error], []
-    for line in hydro_table.lines(error, spacing):
-        judged = next((i for i, value in enumerate(line.values) if value), 0)
-        cells = [Cell(v, verdict[line.good]) if i == judged else v for i, v in enumerate(line.values)]
-        rows.append((line.words, line.asked, *cells[: len(models)]))
-    return Table(hydro_table.headers(error), tuple(rows))
-
-
 def _decades(result: Mapping) -> list[Table]:
     """One table an example: cells, median and scatter of log10 T by decade of gas density."""
     tables = []
@@ -117,10 +110,3 @@ def _words(error: Mapping) -> str:
         " TSC on one grid. The physics alone is matter smoothed by a filtering scale and a "
         "temperature-density relation, fitted on the training runs."
     )
-
-
-def _domain(contract: Contract) -> Section:
-    rows = [(entry.name, entry.unit, f"{entry.low:g}", f"{entry.high:g}") for entry in contract.inputs]
-    rows.append(("z", "", *(f"{value:g}" for value in contract.z_range)))
-    table = Table(("input", "unit", "from", "to"), tuple(rows))
-    return Section("Domain, and what these runs cannot show", "\n\n".join(contract.notes), (table,))

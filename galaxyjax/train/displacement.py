@@ -66,7 +66,7 @@ class DisplacementSuite:
         for _ in range(size):
             run, which = int(rng.integers(runs)), int(rng.integers(self.snapshots))
             made.append(turned(self._example(run, self._snapshot(run, which)), rng))
-        return _placed(made, mesh)
+        return placed(made, mesh)
 
     def held_out(self, mesh: Mesh, size: int) -> Sequence[FieldBatch]:
         """The validation runs at z = 0 and at one earlier redshift, in batches of `size`.
@@ -81,7 +81,7 @@ class DisplacementSuite:
             )
         made = [self._example(run, self._snapshot(run, which)) for which in (0, 1) for run in runs]
         made = made[: len(made) // size * size]
-        return [_placed(made[i : i + size], mesh) for i in range(0, len(made), size)]
+        return [placed(made[i : i + size], mesh) for i in range(0, len(made), size)]
 
     def identity(self) -> str:
         """Hash of the suite and of how examples are drawn from it."""
@@ -148,7 +148,8 @@ def turned(example, rng: np.random.Generator):
     return turn(features), style, turn(target)
 
 
-def _placed(made, mesh: Mesh) -> FieldBatch:
+def placed(made, mesh: Mesh) -> FieldBatch:
+    """Return examples (field, style, target) of NumPy arrays as one batch that lies as `LAYOUT` says."""
     arrays = [np.stack(part) for part in zip(*made, strict=True)]
 
     def place(array, spec):

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from galaxyjax.core.errors import ConfigError
 from galaxyjax.data.augment import Move, draw, moved
 from galaxyjax.data.baryons import BaryonFields, Pair, open_pair, paint_pair
-from galaxyjax.mesh.topology import BATCH, FIELD
 from galaxyjax.models.hydro import Hydro
+from galaxyjax.train.displacement import placed
 from galaxyjax.train.field import FieldBatch
 from galaxyjax.train.identity import fingerprint
 
@@ -108,7 +107,7 @@ class HydroSource:
             sides = stack.shape[: 2 if self.model.flat else 3]
             move = draw([int(b) for b in rng.integers(2**62, size=4)], {"all": sides}, True, True)
             made.append(self._mixed(_turned(stack, move), style, rng))
-        return _placed(made, mesh)
+        return placed(made, mesh)
 
     def held_out(self, mesh: Mesh, size: int) -> Sequence[FieldBatch]:
         """The validation examples as they are, each at four times of the flow, in batches of `size`."""
@@ -119,7 +118,7 @@ class HydroSource:
                 rng = np.random.default_rng([_HELD_OUT, index, k])
                 made.append(self._mixed(stack, style, rng, (k + 0.5) / 4.0))
         made = (made * size)[: max(len(made) // size, 1) * size]
-        return [_placed(made[i : i + size], mesh) for i in range(0, len(made), size)]
+        return [placed(made[i : i + size], mesh) for i in range(0, len(made), size)]
 
     def identity(self) -> str:
         """Hash of the data and of how examples are drawn from it."""
@@ -171,11 +170,3 @@ def _turned(stack: np.ndarray, move: Move) -> np.ndarray:
     read = lambda low, high: flat[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]  # noqa: E731
     turned = moved(read, sides, "scalar", move)
     return turned if len(sides) == 3 else np.repeat(turned[:, :, None], stack.shape[2], axis=2)
-
-
-def _placed(made, mesh: Mesh) -> FieldBatch:
-    arrays = [np.stack(part).astype(np.float32) for part in zip(*made, strict=True)]
-    place = lambda array, spec: jax.make_array_from_callback(  # noqa: E731
-        array.shape, NamedSharding(mesh, spec), lambda index: array[index]
-    )
-    return FieldBatch(*map(place, arrays, (FIELD, BATCH, FIELD)))

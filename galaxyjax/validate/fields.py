@@ -36,6 +36,15 @@ from galaxyjax.simulate.fields import (
 )
 
 MODELS = ("emulator", "coarse", "fastpm", "lpt2", "lpt1")
+# Of density, lattice velocity and momentum against the truth's, in the order of `compare_models`.
+QUANTITIES = (
+    "ratio",
+    "coherence",
+    "velocity_ratio",
+    "velocity_coherence",
+    "momentum_ratio",
+    "momentum_coherence",
+)
 EDGES = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.55])
 SLOPE_STEP = 0.01  # of Omega_m
 
@@ -75,31 +84,23 @@ def validate(
             raise DataError(f"validation: z = {z:g} is not among the runs' {suite.redshifts}")
     edges = held(EDGES * (2.0 / emulator.spacing), suite.cells, suite.box_size)
     measure = jax.jit(partial(_measure, box_size=suite.box_size, mesh=mesh, edges=edges))
-    names = (
-        "ratio",
-        "coherence",
-        "velocity_ratio",
-        "velocity_coherence",
-        "momentum_ratio",
-        "momentum_coherence",
-    )
-    found = {name: {model: [] for model in MODELS} for name in names}
+    found = {name: {model: [] for model in MODELS} for name in QUANTITIES}
     thetas = []
     with Progress(len(paths) * len(redshifts), "validation", unit="field") as progress:
         for path in paths:
             run = read_run(path)
             thetas.append(list(run.theta.values()))
             noise = noise_of(path, mesh)
-            rows = {name: {model: [] for model in MODELS} for name in names}
+            rows = {name: {model: [] for model in MODELS} for name in QUANTITIES}
             for z in redshifts:
                 at = list(run.z).index(z)
                 truth = jnp.asarray(run.displacement[at]), jnp.asarray(run.derivative[at])
                 for model, state in _models(emulator, run.theta, noise, z, suite.box_size, mesh).items():
                     k, numbers = measure(*state, *truth)
-                    for name, values in zip(names, np.asarray(numbers), strict=True):
+                    for name, values in zip(QUANTITIES, np.asarray(numbers), strict=True):
                         rows[name][model].append(values)
                 progress.advance()
-            for name in names:
+            for name in QUANTITIES:
                 for model in MODELS:
                     found[name][model].append(rows[name][model])
     result = {name: {model: np.array(v) for model, v in by.items()} for name, by in found.items()}
@@ -245,7 +246,7 @@ def compare_models(
     """Return k (nk,) and model -> (6, nk) against one snapshot, whoever made it.
 
     truth: displacement and its derivative by the growth factor, (n, n, n, 3) Mpc/h. edges: of the shells,
-    h/Mpc. Rows: ratio and coherence of density, of lattice velocity, of momentum; see `validate`.
+    h/Mpc. Rows: `QUANTITIES`; see `validate`.
     """
     measure = jax.jit(partial(_measure, box_size=box_size, mesh=mesh, edges=edges))
     rows = {}

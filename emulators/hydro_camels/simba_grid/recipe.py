@@ -5,8 +5,8 @@ galaxyjax train emulators/hydro_camels/simba_grid
 galaxyjax validate emulators/hydro_camels/simba_grid
 
 The 1,000 simulations are split by number, one grid of each on one side.
-The whole recipe has not been run by this project, which has no copy of the files: its tests run it on small
-files of the same layout.
+The recipe has not been run by this project, which has no copy of the files: its tests read small files of the
+same layout, and take a loss of the maps.
 """
 
 from galaxyjax.train.camels import CamelsRecipe
