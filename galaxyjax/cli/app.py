@@ -41,7 +41,7 @@ class Word:
 VERBS = {
     "quickstart": Word("quickstart", "Quickstart", "from survey data to a posterior in one command"),
     "data": Word("data", "Data", "datasets: list, fetch, verify, describe"),
-    "shelf": Word("shelf", "Shelf", "list the emulators at hand, with domain and measured error"),
+    "shelf": Word("shelf", "Shelf", "the emulators at hand: domain, measured error; pack and unpack"),
     "predict": Word(
         "predict", "Predict", "spectra, or a box of matter, at one cosmology: table, file, figure"
     ),
