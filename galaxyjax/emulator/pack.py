@@ -116,8 +116,8 @@ def _checked_entries(file: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.
     total, size = sum(entry.file_size for entry in entries.values()), file.stat().st_size
     if total > size or size > LARGEST or len(entries) > MOST_FILES:
         raise FileError(
-            f"{file}: {len(entries)} files of {total} bytes in an archive of {size}; at most {MOST_FILES} files "
-            f"and {LARGEST} bytes, and no more than the archive itself holds"
+            f"{file}: {len(entries)} files of {total} bytes in an archive of {size}; at most {MOST_FILES} "
+            f"files and {LARGEST} bytes, and no more than the archive itself holds"
         )
     return entries
 

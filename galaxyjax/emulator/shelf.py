@@ -59,7 +59,7 @@ def places() -> tuple[Path, ...]:
 
 
 def own_shelf() -> Path:
-    """The folder that GALAXYJAX_SHELF names, else one in the user's cache: where `shelf unpack` puts things."""
+    """The folder that GALAXYJAX_SHELF names, else one in the user's cache: where `shelf unpack` writes."""
     if os.environ.get("GALAXYJAX_SHELF"):
         return Path(os.environ["GALAXYJAX_SHELF"])
     from galaxyjax.data.fetch import cache_folder

@@ -23,7 +23,7 @@ def write_card_page(path: str | Path, folder: str | Path, contract: Contract) ->
 
 
 def card_page(folder: str | Path, contract: Contract) -> str:
-    """The page as HTML: the card, then every figure in `folder`/validation. Text of the contract is escaped."""
+    """The page as HTML: the card, then every figure in `folder`/validation. All text is escaped."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     figures = sorted((Path(folder) / "validation").glob("*.png"))
     body = markdown.render(card(contract)) + ("<h2>Validation</h2>\n" if figures else "")

@@ -26,7 +26,7 @@ code { font: .9em ui-monospace, Menlo, Consolas, monospace; }
 
 
 def frame(title: str, body: str) -> str:
-    """A whole page around a body of HTML. The policy forbids scripts and the network; the title is escaped."""
+    """A whole page around a body of HTML. The policy forbids scripts and the network; escapes the title."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
