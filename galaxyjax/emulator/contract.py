@@ -16,7 +16,7 @@ from galaxyjax.core.files import read_json, write_json
 
 CONTRACT_VERSION = 2
 # Version -> what makes a contract of that version one of the next; so every older file is read.
-UPGRADES = {1: lambda content: {**content, "citation": []}}
+UPGRADES = {1: lambda content: {"citation": [], **content}}
 FILE_NAME = "contract.json"
 
 
