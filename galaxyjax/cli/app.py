@@ -50,6 +50,7 @@ VERBS = {
         "fisher", "Forecast", "what a survey's data constrain: Fisher matrix, profile likelihoods"
     ),
     "audit": Word("audit", "Audit", "check a chain against CAMB itself"),
+    "explain": Word("explain", "Explain", "why it says so: responses, attributions, what moves a halo"),
     "simulate": Word("simulate", "Simulate", "run the truth that an emulator learns from (resumable)"),
     "train": Word("train", "Train", "train an emulator from its recipe (resumable)"),
     "launch": Word("launch", "Launch", "run a verb as several processes that share one mesh"),
