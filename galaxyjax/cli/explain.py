@@ -141,12 +141,20 @@ class Explain:
         self._wrote(result["files"])
 
     def _truth(self, emulator, theta, k, output: str) -> dict:
-        """CAMB's differences, parameter -> (nk,)."""
+        """CAMB's differences, parameter -> (nk,); none of a parameter too near an end of its domain."""
         from galaxyjax.simulate.boltzmann import smooth_power
-        from galaxyjax.validate.gradients import check
+        from galaxyjax.validate.gradients import differences
 
-        checks = check(emulator, theta, [self.z], k, (output,), smooth_power)
-        return {name: slope[0] for name, slope in checks[output].differences.items()}
+        sizes = {}
+        for name, value in theta.items():
+            entry = emulator.contract.domain[name]
+            width = entry.high - entry.low
+            # Two steps to either side stay inside: beyond, a neutrino's mass could be negative.
+            room = 0.5 * min(value - entry.low, entry.high - value)
+            if room > 0.005 * width:
+                sizes[name] = min(0.05 * width, room)
+        slopes = differences(smooth_power, theta, sizes, [self.z], k, {output: tuple(sizes)})
+        return {name: slope[0] for name, slope in slopes[output].items()}
 
     def _field(self, emulator, given: dict[str, float]) -> None:
         import jax
