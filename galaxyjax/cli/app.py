@@ -41,7 +41,7 @@ class Word:
 VERBS = {
     "quickstart": Word("quickstart", "Quickstart", "from survey data to a posterior in one command"),
     "data": Word("data", "Data", "datasets: list, fetch, verify, describe"),
-    "shelf": Word("shelf", "Shelf", "list the emulators at hand, with domain and measured error"),
+    "shelf": Word("shelf", "Shelf", "the emulators at hand: domain, measured error; pack and unpack"),
     "predict": Word(
         "predict", "Predict", "spectra, or a box of matter, at one cosmology: table, file, figure"
     ),
@@ -50,6 +50,7 @@ VERBS = {
         "fisher", "Forecast", "what a survey's data constrain: Fisher matrix, profile likelihoods"
     ),
     "audit": Word("audit", "Audit", "check a chain against CAMB itself"),
+    "explain": Word("explain", "Explain", "why it says so: responses, attributions, what moves a halo"),
     "simulate": Word("simulate", "Simulate", "run the truth that an emulator learns from (resumable)"),
     "train": Word("train", "Train", "train an emulator from its recipe (resumable)"),
     "launch": Word("launch", "Launch", "run a verb as several processes that share one mesh"),

@@ -18,6 +18,8 @@ class Card:
     """An emulator on the shelf, or its folder."""
     write: bool = False
     """Write card.md into the emulator's folder instead."""
+    browser: bool = False
+    """Open it in a browser instead, with the figures of its validation."""
     json: bool = False
     """Print the contract as JSON instead."""
 
@@ -32,9 +34,23 @@ class Card:
         if self.json:
             console.print_json(contract.to_json())
             return
+        if self.browser:
+            self._open(folder, contract)
+            return
         from galaxyjax.report.card import card, write_card
 
         if self.write:
             console.say(f"wrote {write_card(folder, contract)}")
         else:
             console.say(card(contract))
+
+    def _open(self, folder, contract) -> None:
+        import webbrowser
+
+        from galaxyjax.data.fetch import cache_folder
+        from galaxyjax.report.card_page import write_card_page
+
+        page = write_card_page(cache_folder() / "cards" / f"{folder.resolve().name}.html", folder, contract)
+        if not webbrowser.open(page.resolve().as_uri()):
+            console.note("no browser was found; open the file yourself")
+        console.say(f"wrote {page}")

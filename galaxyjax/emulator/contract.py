@@ -14,7 +14,9 @@ from pathlib import Path
 from galaxyjax.core.errors import ConfigError, FileError, GalaxyjaxError, UnknownName, unknown_name
 from galaxyjax.core.files import read_json, write_json
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
+# Version -> what makes a contract of that version one of the next; so every older file is read.
+UPGRADES = {1: lambda content: {"citation": [], **content}}
 FILE_NAME = "contract.json"
 
 
@@ -106,7 +108,7 @@ class Contract:
     derived: scalars beside the outputs. truth: the code and settings that made the training spectra. error:
     the measured error against truth never seen, per output. calibrated: where the truth is more than an
     extrapolation. files: relative name -> sha256 of every file that belongs to the emulator (filled by
-    `store.save`).
+    `store.save`). citation: what its makers ask to be cited.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Contract:
     error: dict
     notes: tuple[str, ...]
     files: dict[str, str] = field(default_factory=dict)
+    citation: tuple[str, ...] = ()
 
     def __post_init__(self):
         _check_names(self)
@@ -180,16 +183,21 @@ class Contract:
 
     @classmethod
     def from_json(cls, content: object, source: str | Path = FILE_NAME) -> "Contract":
-        """Return the contract in a parsed JSON object. Raises FileError naming `source` and the field."""
+        """Return the contract in a parsed JSON object, of this version or an older one.
+
+        Raises FileError naming `source` and the field.
+        """
         if not isinstance(content, Mapping):
             raise FileError(f"{source}: not an emulator's contract (an object is expected)")
         content = dict(content)
         version = content.pop("contract_version", None)
-        if version != CONTRACT_VERSION:
+        if isinstance(version, bool) or version not in (*UPGRADES, CONTRACT_VERSION):
             raise FileError(
-                f"{source}: contract_version is {version!r}, this galaxyjax reads {CONTRACT_VERSION}; "
+                f"{source}: contract_version is {version!r}, this galaxyjax reads 1 to {CONTRACT_VERSION}; "
                 "install the galaxyjax that wrote it"
             )
+        for older in range(version, CONTRACT_VERSION):
+            content = UPGRADES[older](content)
         return _read(cls, content, source, "")
 
 

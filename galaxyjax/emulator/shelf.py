@@ -1,5 +1,6 @@
-"""The shelf: emulators by name, in the installed package or beside it in a checkout."""
+"""The shelf: emulators by name, in the installed package, beside it in a checkout, or the user's own."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class Entry:
             "version": contract.version,
             "description": contract.description,
             "inputs": list(contract.domain),
+            "units": {entry.name: entry.unit for entry in contract.inputs} | {"k": "h/Mpc", "z": ""},
+            "defaults": {e.name: e.default for e in contract.inputs if e.default is not None},
             "spacing": contract.hyperparameters.get("spacing"),  # Mpc/h, of an emulator of fields
             "outputs": [entry.name for entry in contract.outputs],
             "domain": {
@@ -50,9 +53,18 @@ class Entry:
 
 
 def places() -> tuple[Path, ...]:
-    """Folders of the shelf, the first wins: inside the package, then beside it in a checkout."""
+    """Folders of the shelf, the first wins: inside the package, beside it in a checkout, the user's own."""
     package = Path(galaxyjax.__file__).parent
-    return package / "_shelf", package.parent / "emulators"
+    return package / "_shelf", package.parent / "emulators", own_shelf()
+
+
+def own_shelf() -> Path:
+    """The folder that GALAXYJAX_SHELF names, else one in the user's cache: where `shelf unpack` writes."""
+    if os.environ.get("GALAXYJAX_SHELF"):
+        return Path(os.environ["GALAXYJAX_SHELF"])
+    from galaxyjax.data.fetch import cache_folder
+
+    return cache_folder() / "shelf"
 
 
 def shelf() -> list[Entry]:

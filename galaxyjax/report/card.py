@@ -5,6 +5,7 @@ Every number on a card is read from the contract (the measured error included); 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,6 +49,21 @@ def card(contract: Contract) -> str:
         f"## Licence\n\n{contract.licence}",
     )
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def error_tables(contract: Contract) -> list[list[list[str]]]:
+    """The tables of the card's measured error as rows of plain text, the headers first."""
+    found: list[list[list[str]]] = [[]]
+    for line in _error(contract).splitlines():
+        if line.startswith("| "):
+            cells = [
+                cell.strip().replace("`", "").replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)
+            ]
+            if set(cells[1:-1]) != {"---"}:
+                found[-1].append(cells[1:-1])
+        elif found[-1]:
+            found.append([])
+    return [rows for rows in found if rows]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -250,5 +266,5 @@ def _limits(contract: Contract) -> str:
 def _cite(contract: Contract) -> str:
     named = [str(value) for value in flat(contract.truth).values()]
     references = dict.fromkeys(REFERENCES[name] for name in named if name in REFERENCES)
-    lines = [f"galaxyjax, emulator {contract.name} {contract.version}", *references]
+    lines = [f"galaxyjax, emulator {contract.name} {contract.version}", *references, *contract.citation]
     return "## How to cite\n\n" + "\n".join(f"- {line}" for line in lines)

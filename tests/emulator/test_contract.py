@@ -18,7 +18,7 @@ def test_a_contract_reads_back_equal_from_its_file(tmp_path):
     again = read_contract(tmp_path)
     assert again == contract and hash(again) == hash(contract)
     assert again.inputs == contract.inputs and again.constraints == contract.constraints
-    assert json.loads((tmp_path / "contract.json").read_text())["contract_version"] == 1
+    assert json.loads((tmp_path / "contract.json").read_text())["contract_version"] == 2
 
 
 def test_one_changed_bound_makes_another_contract():
@@ -46,7 +46,8 @@ def test_whole_numbers_and_floats_are_the_same_contract(tmp_path):
         (lambda c: c.update(k_range=3.0), "k_range"),
         (lambda c: c.update(inputs={}), "inputs"),
         (lambda c: c.update(name=None), "name"),
-        (lambda c: c.update(contract_version=2), "contract_version"),
+        (lambda c: c.update(contract_version=3), "contract_version is 3, this galaxyjax reads 1 to 2"),
+        (lambda c: c.update(contract_version=True), "contract_version"),
         (lambda c: c.pop("contract_version"), "contract_version"),
         (lambda c: c["constraints"][0].update(coefficients={"w0": "x"}), "constraints[0].coefficients.w0"),
         (lambda c: c["inputs"][0].update(low=1.0), "omega_b"),

@@ -1,0 +1,76 @@
+"""The table of claims reads what the benchmarks print, and says when a claim is missed."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def run():
+    spec = importlib.util.spec_from_file_location("benchmarks_run", ROOT / "benchmarks" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# Lines as the scripts print them, and the numbers that the table must find in them.
+PRINTED = {
+    "speed": (
+        "throughput  linear     linear         2.027    10.217    5.0x    3.0x  10.0x     5.1x\n"
+        "throughput  nonlinear  nonlinear      3.609    18.458    5.1x    3.0x  10.0x     5.3x\n"
+        "throughput  nonlinear  linear         3.528    10.151    2.9x       -      -     2.9x\n"
+        "latency     linear     linear         0.136     0.188    1.4x    1.0x   2.0x     1.9x\n"
+        "latency     nonlinear  nonlinear      0.169     0.371    2.2x    1.0x   2.0x     3.0x\n"
+        "gradient    nonlinear  nonlinear      0.216     0.602    2.8x       -      -     3.0x\n",
+        [5.0, 5.1, 1.4, 2.2, 2.8],
+    ),
+    "likelihood_gradient": ("    1    0.608 |   0.488      1.460 |   1.028   2.40 |  2.11\n", [2.11]),
+    "fft": (
+        "slab 8 x 1        1.5e-07   2.2e-07   2.3e-07   1e-06   1, 1, 2\n"
+        "pencil 2 x 4      1.5e-07   2.1e-07   2.2e-07   1e-06   2, 2, 4\n"
+        "slab 8 x 1      galaxyjax            1.68    1.00       135   1 all-to-all\n"
+        "slab 8 x 1      jnp.fft.rfftn        4.66    2.77      1049   1 all-gather\n"
+        "slab 8 x 1      jaxdecomp (c2c)      2.70    1.61       262   1 all-to-all\n",
+        [2.2e-7, 2.77, 1.61],
+    ),
+    "painting": (
+        "random               31.0          151.7     4.9x   3.0x\n"
+        "sorted               17.5          128.0     7.3x   3.0x\n",
+        [4.9, 7.3],
+    ),
+    "field_inference": (
+        "whole box 1e+06 voxels/s, padded by 48 1.9e+05: 5.12 times (arithmetic 5.36); largest ...\n",
+        [5.12],
+    ),
+    "vnet_mesh": ("0.61 MB; over an eighth times the surface factor: 0.831, asked 1.0\n", [0.831]),
+}
+
+
+def test_the_lines_of_every_script_are_found(run):
+    assert {script.name for script in run.SCRIPTS} == set(PRINTED)
+    for script in run.SCRIPTS:
+        assert (ROOT / "benchmarks" / f"{script.name}.py").is_file()
+        text, numbers = PRINTED[script.name]
+        found = [re.search(line.pattern, text, re.MULTILINE) for line in script.lines]
+        assert [float(match.group(1)) for match in found] == numbers, script.name
+
+
+def test_a_claim_is_met_missed_or_only_shown(run):
+    more, less = run.Line("a", "", 3.0), run.Line("b", "", 1e-6, False, "")
+    assert run.claim_of(more, 3.0, "c")["met"] is True and run.claim_of(more, 2.9, "c")["met"] is False
+    assert run.claim_of(less, 2e-6, "c")["met"] is False and run.claim_of(less, 5e-7, "c")["ratio"] == 2.0
+    assert run.claim_of(run.Line("d", "", None), 2.8, "c")["met"] is None
+    lost = run.claim_of(more, None, "c", "not measured (exit code 1)")
+    assert lost["met"] is False and lost["ratio"] is None
+
+
+def test_accuracy_is_what_the_contracts_say(run):
+    rows = {row["claim"]: row for row in run.accuracy()}
+    (row,) = [row for claim, row in rows.items() if "nonlinear, p95" in claim]
+    assert row["met"] and row["asked"] == "at most 0.1%" and 0.01 < row["value"] < 0.1
