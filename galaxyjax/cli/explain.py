@@ -19,9 +19,10 @@ CELLS = 32
 class Explain:
     """Responses, saliency and integrated gradients of a spectrum, or what moves and makes the densest halo.
 
-    For spectra: d ln P / d theta against k (with --truth beside CAMB's differences), and each parameter's
-    share of the change from the middle of the domain, which must add up (completeness). For a field: what
-    of the initial field moves the densest halo of a box, and each cell's share of its contrast.
+    For spectra, and responses to baryons: d ln P / d theta against k (with --truth beside CAMB's
+    differences), and each parameter's share of the change from the middle of the domain or the defaults,
+    which must add up (completeness). For a field: what of the initial field moves the densest halo of a
+    box, and each cell's share of its contrast.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EMULATOR")] = "matter_power"
@@ -37,7 +38,8 @@ class Explain:
     z: Annotated[float, tyro.conf.arg(metavar="Z")] = 0.0
     """Redshift."""
     output: Annotated[
-        str | None, tyro.conf.arg(metavar="OUTPUT", help_behavior_hint="(default: nonlinear)")
+        str | None,
+        tyro.conf.arg(metavar="OUTPUT", help_behavior_hint="(default: nonlinear, or the only one)"),
     ] = None
     """Which output (spectra only)."""
     truth: bool = False
@@ -57,22 +59,24 @@ class Explain:
         from galaxyjax.emulator.shelf import find
 
         family = read_contract(find(self.name)).family
-        kinds = {"spectrum": "spectra", "displacement": "fields"}
+        kinds = {"spectrum": "spectra", "response": "spectra", "displacement": "fields"}
         if family not in kinds:
             raise ConfigError(
-                f"{self.name}: explain knows spectra and matter fields, not the family {family}"
+                f"{self.name}: explain knows spectra, responses and matter fields, not the family {family}"
             )
+        if family == "response" and self.truth:
+            raise ConfigError(f"--truth has no meaning for {self.name}: its truth is a table of simulations")
         strange = {"--cells": self.cells, "--seed": self.seed}
         if kinds[family] == "fields":
             strange = {"--output": self.output, "--truth": self.truth or None}
         for option, value in strange.items():
             if value is not None:
                 raise ConfigError(f"{option} has no meaning for {self.name}, an emulator of {kinds[family]}")
-        console.start_jax(x64=family == "spectrum")
+        console.start_jax(x64=kinds[family] == "spectra")
         import galaxyjax
 
         emulator = galaxyjax.load(self.name)
-        (self._spectrum if family == "spectrum" else self._field)(emulator, given)
+        (self._spectrum if kinds[family] == "spectra" else self._field)(emulator, given)
 
     def _spectrum(self, emulator, given: dict[str, float]) -> None:
         import numpy as np
@@ -82,17 +86,20 @@ class Explain:
         from galaxyjax.report import style
         from galaxyjax.validate.attribution import explain_spectrum
 
-        output = self.output or "nonlinear"
+        only = [entry.name for entry in emulator.contract.outputs]
+        output = self.output or ("nonlinear" if len(only) > 1 else only[0])
+        ratio = emulator.contract.family == "response"
+        symbol = "R" if ratio else "P"
         theta = complete(emulator.contract, given)
         names = emulator.contract.output(output).inputs
         theta = {name: theta[name] for name in names}
-        k = np.geomspace(1e-3, emulator.contract.k_range[1], 240)
+        k = np.geomspace(0.03 if ratio else 1e-3, emulator.contract.k_range[1], 240)
         found = explain_spectrum(emulator, theta, k=k, z=self.z, output=output)
         truth = self._truth(emulator, theta, k, output) if self.truth else None
         title = f"{emulator.contract.name}: {output}, z = {self.z:g}"
         figures = [
-            style.save(draw.responses(found, truth, title), self.out / "responses.png"),
-            style.save(draw.shares(found, title), self.out / "shares.png"),
+            style.save(draw.responses(found, truth, title, symbol), self.out / "responses.png"),
+            style.save(draw.shares(found, title, symbol), self.out / "shares.png"),
         ]
         arrays = {"k": k, "change": found.change}
         for part in ("response", "saliency", "attribution"):
@@ -117,7 +124,8 @@ class Explain:
         if self.json:
             console.print_json({**result, **arrays})
             return
-        here = int(np.argmin(np.abs(k - 0.2)))
+        at = 5.0 if ratio else 0.2  # where baryons matter, where surveys measure
+        here = int(np.argmin(np.abs(k - at)))
         rows = [
             (
                 name, f"{theta[name]:g}", f"{found.base[name]:g}", f"{found.response[name][here]:+.3g}",
@@ -129,14 +137,14 @@ class Explain:
             "parameter",
             "here",
             "base",
-            "d ln P at k = 0.2",
+            f"d ln {symbol} at k = {at:g}",
             "largest over its domain",
-            "share at k = 0.2",
+            f"share at k = {at:g}",
         ]
         console.table(headers, rows)
         console.say(
-            f"shares add up to ln P - ln P_base = {found.change[here]:+.4f} at k = {k[here]:.2g} h/Mpc, to "
-            f"{found.completeness:.1e} everywhere"
+            f"shares add up to ln {symbol} - ln {symbol}_base = {found.change[here]:+.4f} at "
+            f"k = {k[here]:.2g} h/Mpc, to {found.completeness:.1e} everywhere"
         )
         self._wrote(result["files"])
 

@@ -16,9 +16,11 @@ from galaxyjax.core.errors import ConfigError
 class Shelf:
     """List the emulators at hand, pack one into a file to publish, or unpack such a file.
 
-    galaxyjax shelf                        inputs and domain, outputs, measured error, truth, size, licence
-    galaxyjax shelf pack NAME FILE.zip     one file, the same bytes everywhere; prints its SHA-256
-    galaxyjax shelf unpack FILE.zip        checked, loaded, and put on your own shelf (GALAXYJAX_SHELF)
+    `galaxyjax shelf` shows inputs and domain, outputs, measured error, truth, size and licence.
+
+    `galaxyjax shelf pack NAME FILE.zip` writes one file, the same bytes everywhere, and prints its SHA-256.
+
+    `galaxyjax shelf unpack FILE.zip` checks it, loads it and puts it on your own shelf (GALAXYJAX_SHELF).
     """
 
     action: Annotated[Literal["list", "pack", "unpack"], tyro.conf.Positional] = "list"

@@ -15,7 +15,9 @@ _LENGTH = r"[h^{-1}{\rm Mpc}]$"
 
 
 @styled
-def responses(found: SpectrumExplained, truth: Mapping[str, np.ndarray] | None = None, title="") -> Figure:
+def responses(
+    found: SpectrumExplained, truth: Mapping[str, np.ndarray] | None = None, title="", symbol="P"
+) -> Figure:
     """d ln P / d parameter against k, a panel a parameter; `truth` (k as found) as circles beside."""
     names = list(found.response)
     columns = min(3, len(names))
@@ -41,14 +43,14 @@ def responses(found: SpectrumExplained, truth: Mapping[str, np.ndarray] | None =
             axes.set_xlabel(style.K_LABEL)
             axes.tick_params(labelbottom=True)
         if index % columns == 0:
-            axes.set_ylabel(r"$\partial\ln P/\partial\theta$")
+            axes.set_ylabel(rf"$\partial\ln {symbol}/\partial\theta$")
     handles, words = panels[0].get_legend_handles_labels()
     figure.legend(handles, words, loc="upper center", ncols=2, title=title or None)
     return figure
 
 
 @styled
-def shares(found: SpectrumExplained, title="") -> Figure:
+def shares(found: SpectrumExplained, title="", symbol="P") -> Figure:
     """Saliency above (what each parameter could do over its domain), attribution of the change below."""
     figure = new_figure(style.COLUMN * 1.6, 5.0)
     top, bottom = figure.subplots(2, 1, sharex=True)
@@ -63,8 +65,8 @@ def shares(found: SpectrumExplained, title="") -> Figure:
     top.set_ylim(bottom=max(1e-4, 0.05 * low))
     top.set_xscale("log")
     top.set_xlim(found.k[0], found.k[-1])
-    top.set_ylabel(r"$|\partial\ln P/\partial\theta|\,\Delta\theta$")
-    bottom.set_ylabel(r"share of $\ln P-\ln P_{\rm base}$")
+    top.set_ylabel(rf"$|\partial\ln {symbol}/\partial\theta|\,\Delta\theta$")
+    bottom.set_ylabel(rf"share of $\ln {symbol}-\ln {symbol}_{{\rm base}}$")
     bottom.set_xlabel(style.K_LABEL)
     bottom.legend(loc="best")
     figure.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=5, title=title or None)

@@ -31,3 +31,14 @@ def test_a_spectrum_explained(command, failed, emulator_folder, tmp_path):
     assert not (tmp_path / "no").exists()
     failed(command("explain", "nbody_field", "--truth"), "--truth has no meaning")
     failed(command("explain", "nbody_field", "--cells", 4), "give 8 or more")
+
+
+def test_a_response_to_baryons_explained(command, failed, tmp_path):
+    words = ("explain", "baryon_response", "--set", "sigma_gas=-4", "jet=0.5", "--out", tmp_path / "why")
+    result = json.loads(command(*words, "--json").out)
+    arrays = read_npz(tmp_path / "why" / "explained.npz")
+    assert result["output"] == "response" and result["completeness"] < 1e-6
+    # Stars were not changed; gas and jets make the whole of it, and less power where gas has left.
+    assert np.abs(arrays["attribution.sigma_star"]).max() == 0.0
+    assert arrays["change"][np.argmin(np.abs(arrays["k"] - 5.0))] < -0.02
+    failed(command("explain", "baryon_response", "--truth"), "--truth has no meaning")
