@@ -67,7 +67,7 @@ def linear_response(
     box_size: float,
     scheme: str | None = "cic",
 ) -> Array:
-    """Return G, by which linear theory makes a tracer's modes of those of matter today, shape of modes.values.
+    """Return G, by which linear theory makes a tracer's modes of matter's today, shape of modes.values.
 
     G = D (1 + b1 - bn2 k^2 + f mu^2) times the window of the cloud that paints particles (Kaiser 1987,
     MNRAS 227, 1, eq. 3.8). growth: D. rate: f, with z the line of sight; None for real space.

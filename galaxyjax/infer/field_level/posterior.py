@@ -8,8 +8,11 @@ factor and n noise of variance N. Given the parameters theta, nu is then Gaussia
 so the sampler's field x, with nu = m(theta) + s(theta) x, is independent of theta and of unit variance: a
 Kaiser-like preconditioner that follows the parameters (Simon-Onfroy, Lanusse & de Mattia 2025,
 arXiv:2504.20130, section 3). Where gravity is not linear the posterior is narrower or wider than that, by a
-factor c(k) that a pilot run measures: nu = m + c s x. Parameters are sampled as u = centre + factor y with
-the covariance that a pilot run finds. None of this changes the posterior, only how fast it is explored.
+factor c(k) that a pilot run measures, and the field still leans on the parameters: nu = m + c s (x + B y).
+Of all Gaussians the one nearest to the posterior has for its precision the mean Hessian H of -log p (Opper &
+Archambeau 2009, Neural Comput. 21, 786), so B = -H_xx^-1 H_xy, averaged over draws of the pilot, with
+H_xx = 1 in these coordinates. Parameters are sampled as u = centre + factor y with the covariance that the
+pilot finds. None of this changes the posterior, only how fast it is explored.
 """
 
 from __future__ import annotations
@@ -34,8 +37,8 @@ from galaxyjax.infer.priors import Prior
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import GRID
 
-
 PROBES = 16
+LEAN = P(None, *GRID)
 
 
 class Latent(NamedTuple):
@@ -47,7 +50,7 @@ class Latent(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("model", "contrast", "inverse_variance", "centre", "factor", "narrowing"),
+    data_fields=("model", "contrast", "inverse_variance", "centre", "factor", "narrowing", "lean"),
     meta_fields=("prior",),
 )
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class FieldPosterior:
     model: the forward model. contrast: (n, n, n), data. inverse_variance: of their noise, (n, n, n), 0 where
     nothing was seen, or one number. prior: of cosmology and biases. centre (d,), factor (d, d): parameters'
     coordinates u = centre + factor y. narrowing: (nb,) c of the module's text in shells of k.
-    Build it with `field_posterior`.
+    lean: (d, n, n, n) B of the module's text. Build it with `field_posterior`.
     """
 
     model: TracerModel
@@ -66,6 +69,7 @@ class FieldPosterior:
     centre: Array
     factor: Array
     narrowing: Array
+    lean: Array
     prior: Prior = field(metadata={"static": True})
 
     @property
@@ -76,7 +80,7 @@ class FieldPosterior:
     def log_density(self, latent: Latent) -> Array:
         """Log posterior density of the coordinates, up to a constant; -inf where the model has no answer."""
         theta, u = self.theta(latent.parameters)
-        x = self.model.noise_modes(latent.field)
+        x = self._modes(latent)
         noise, log_scale = self._noise(theta, x)
         residual = self.contrast - self.model.contrast(theta, noise)
         chi2 = jnp.sum(self.inverse_variance * residual**2)
@@ -93,7 +97,7 @@ class FieldPosterior:
     def noise(self, latent: Latent) -> fft.Spectrum:
         """Return the modes of the white noise that a chain's coordinates stand for."""
         theta, _ = self.theta(latent.parameters)
-        return self._noise(theta, self.model.noise_modes(latent.field))[0]
+        return self._noise(theta, self._modes(latent))[0]
 
     def initial(self, latent: Latent) -> fft.Spectrum:
         """Return the modes of the linear density contrast today that a chain's coordinates stand for."""
@@ -101,13 +105,14 @@ class FieldPosterior:
         return self.model.linear_matter(theta, self.noise(latent))
 
     def latent(self, noise: Array, u: Array) -> Latent:
-        """Return the coordinates of white noise (n, n, n) and of the parameters' u (d,): for tests, starts."""
+        """Return the coordinates of white noise (n, n, n) and of the parameters' u (d,)."""
         parameters = jnp.linalg.solve(self.factor, u - self.centre)
         theta, _ = self.theta(parameters)
         modes = self.model.noise_modes(noise)
         mean, scale = self.linear_theory(theta, modes)
         x = modes.replace((modes.values - mean) / (scale * self._narrowing(modes)))
-        return Latent(fft.inverse(x, self.model.mesh), parameters)
+        field = fft.inverse(x, self.model.mesh) - jnp.tensordot(parameters, self.lean, 1)
+        return Latent(field, parameters)
 
     def linear_theory(self, theta: dict[str, Array], modes: fft.Spectrum) -> tuple[Array, Array]:
         """Return mean (complex) and standard deviation of the noise's modes in linear theory: Wiener's.
@@ -128,6 +133,10 @@ class FieldPosterior:
         mean, scale = self.linear_theory(theta, x)
         scale = scale * self._narrowing(x)
         return x.replace(mean + scale * x.values), jnp.sum(x.weight * jnp.log(scale))
+
+    def _modes(self, latent: Latent) -> fft.Spectrum:
+        """Modes of x + B y."""
+        return self.model.noise_modes(latent.field + jnp.tensordot(latent.parameters, self.lean, 1))
 
     def _narrowing(self, modes: fft.Spectrum) -> Array:
         return self.narrowing[jnp.clip(self._shell(modes), 0, len(self.narrowing) - 1)]
@@ -159,8 +168,7 @@ class FieldPosterior:
         sampler's field, 1 where the preconditioner is right and the data say nothing. "whitened": (d,) u.
         """
         theta, u = self.theta(latent.parameters)
-        x = self.model.noise_modes(latent.field)
-        noise, _ = self._noise(theta, x)
+        noise, _ = self._noise(theta, self._modes(latent))
         matter = self.model.linear_matter(theta, noise)
         n, size = self.model.cells, self.model.box_size
         stride = max(1, n**3 // PROBES)
@@ -170,7 +178,7 @@ class FieldPosterior:
             "parameters": jnp.stack([theta[name] for name in self.prior.names]) if self.prior.names else u,
             "power": self.shells(matter) * (size**3 / n**6),
             "cells": cells,
-            "coordinates": self.shells(x) / n**3,
+            "coordinates": self.shells(self.model.noise_modes(latent.field)) / n**3,
             "whitened": u,
         }
 
@@ -210,14 +218,15 @@ class FieldPosterior:
         """Return the posterior with parameters scaled by their Fisher matrix at one point."""
         if not self.prior.dimension:
             return self
-        fisher = np.asarray(jax.jit(lambda p, l: p.fisher(l))(self, latent), float)
+        fisher = np.asarray(jax.jit(lambda p, x: p.fisher(x))(self, latent), float)
         return self.adapted(self.centre, np.linalg.inv(fisher), self.narrowing)
 
-    def relearnt(self, draws: Mapping[str, np.ndarray], means: list[Latent]) -> FieldPosterior:
-        """Return the posterior in coordinates with the draws' covariance, and their variance in shells.
+    def relearnt(self, draws: Mapping[str, np.ndarray], means: list, points: list) -> FieldPosterior:
+        """Return the posterior in coordinates with the draws' covariance, variance in shells, and lean.
 
         draws: "whitened" (chains, draws, d) and "coordinates" (chains, draws, nb). means: of each chain's
-        coordinates: what they share is the posterior's mean, about which the variance counts.
+        coordinates: what they share is the posterior's mean, about which the variance counts. points: some
+        draws, over which the lean is averaged.
         """
         u = np.asarray(draws["whitened"], float).reshape(-1, self.prior.dimension)
         covariance = np.cov(u, rowvar=False).reshape(u.shape[1], u.shape[1])
@@ -231,17 +240,22 @@ class FieldPosterior:
         of_mean = (total - own) / pairs if pairs else own
         variance = np.asarray(draws["coordinates"], float).mean((0, 1)) - of_mean / size
         narrowing = np.asarray(self.narrowing) * np.sqrt(np.clip(variance, 0.1, 4.0))
-        return self.adapted(u.mean(axis=0), covariance, narrowing)
+        new = self.adapted(u.mean(axis=0), covariance, narrowing)
+        if not self.prior.dimension:
+            return new
+        slope = sum(_lean(new, _carried(new, self, point)) for point in points) / len(points)
+        return replace(new, lean=new.lean - slope)
 
     def learnt(self) -> dict[str, np.ndarray]:
         """Return what tells these coordinates from others'."""
-        return {name: np.asarray(getattr(self, name)) for name in ("centre", "factor", "narrowing")}
+        return {name: np.asarray(getattr(self, name)) for name in ("centre", "factor", "narrowing", "lean")}
 
     def with_learnt(self, learnt: Mapping[str, np.ndarray]) -> FieldPosterior:
         """Return the posterior in the coordinates that `learnt` told."""
-        return replace(
-            self, **{name: jnp.asarray(value, self.contrast.dtype) for name, value in learnt.items()}
-        )
+        arrays = {name: jnp.asarray(value, self.contrast.dtype) for name, value in learnt.items()}
+        if "lean" in arrays:
+            arrays["lean"] = jax.device_put(arrays["lean"], NamedSharding(self.model.mesh, LEAN))
+        return replace(self, **arrays)
 
     def carried(self, other: FieldPosterior, latent: Latent) -> Latent:
         """Return these coordinates of what are another's coordinates `latent`."""
@@ -259,6 +273,19 @@ class FieldPosterior:
         for leaf in (self.contrast, self.inverse_variance, *jax.tree.leaves(self.model)):
             digest.update(np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()
+
+
+@jax.jit
+def _lean(posterior: FieldPosterior, latent: Latent) -> Array:
+    """H_xy of -log p at a point, (d, n, n, n): how each parameter moves the slope by the field."""
+    slope = lambda y: jax.grad(posterior.log_density)(latent._replace(parameters=y)).field  # noqa: E731
+    unit = jnp.eye(len(latent.parameters), dtype=latent.parameters.dtype)
+    return -jax.lax.map(lambda way: jax.jvp(slope, (latent.parameters,), (way,))[1], unit)
+
+
+@jax.jit
+def _carried(new: FieldPosterior, old: FieldPosterior, latent: Latent) -> Latent:
+    return new.carried(old, latent)
 
 
 def field_posterior(
@@ -297,5 +324,6 @@ def field_posterior(
         centre=jnp.zeros(d, dtype),
         factor=jnp.eye(d, dtype=dtype),
         narrowing=jnp.ones(len(shell_edges(model.cells, model.box_size)) - 1, dtype),
+        lean=jax.device_put(jnp.zeros((d, *shape), dtype), NamedSharding(model.mesh, LEAN)),
         prior=prior,
     )

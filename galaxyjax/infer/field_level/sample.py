@@ -35,6 +35,7 @@ from galaxyjax.infer.field_level.dynamics import GRADIENTS
 METHODS = ("mclmc", "hmc")
 STATE_FILE = "field_state.npz"
 SAVE_EVERY = 20.0  # seconds
+POINTS = 16  # the newest of a window, one of each chain and block, over which a target averages
 
 
 class Adaptive(blocks.Observed, Protocol):
@@ -52,8 +53,9 @@ class Adaptive(blocks.Observed, Protocol):
     def guessed(self, latent: Any) -> Any:
         """The target in first coordinates, from one start."""
 
-    def relearnt(self, draws: Mapping[str, np.ndarray], means: list) -> Any:
-        """The target in the coordinates that draws (chains, draws, q) and chains' mean positions teach."""
+    def relearnt(self, draws: Mapping[str, np.ndarray], means: list, points: list) -> Any:
+        """The target in the coordinates that draws (chains, draws, q), chains' mean positions and some points
+        of them teach."""
 
     def learnt(self) -> dict[str, np.ndarray]:
         """What tells its coordinates from others' ..."""
@@ -117,8 +119,8 @@ class FieldChains:
     """Draws after the warm-up, on the host, and what they cost.
 
     observed: name -> (chains, draws, q). mean, std: of the pictured field over all draws. samples:
-    (chains * keep, ...) of it. convergence: of every judged name. gradients: of all chains, `warmup_gradients`
-    of them before. step: in coordinates' units (over the square root of the dimension for MCLMC).
+    (chains * keep, ...) of it. convergence: of every judged name. gradients: of all chains,
+    `warmup_gradients` of them before. step: a coordinate's; for MCLMC over the square root of the dimension.
     """
 
     observed: dict[str, np.ndarray]
@@ -225,6 +227,7 @@ def _advance(run: store.Run, sampler: FieldSampler, keys) -> None:
             run.keep([np.asarray(_picture(run.target, state.position)) for state in run.states])
         return
     _retune(run, sampler)
+    run.points = (run.points + [state.position for state in run.states])[-POINTS:]
     if run.blocks in ends:
         _relearn(run, keys, last=run.blocks == ends[-1])
 
@@ -248,7 +251,7 @@ def _relearn(run: store.Run, keys, last: bool) -> None:
         run.drop()
         return
     half = {name: values[:, values.shape[1] // 3 :] for name, values in run.draws.items()}
-    target = run.target.relearnt(half, [sums.coordinates for sums in run.sums])
+    target = run.target.relearnt(half, [sums.coordinates for sums in run.sums], run.points)
     states, all_sums = [], []
     for chain, (key, state) in enumerate(zip(keys, run.states, strict=True)):
         position = _carry(target, run.target, state.position)

@@ -26,6 +26,7 @@ class Run:
     sums: list
     draws: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (chains, draws, q), of this window
     kept: list[np.ndarray] = field(default_factory=list)
+    points: list = field(default_factory=list)  # positions of the warm-up window
     blocks: int = 0
     gradients: int = 0
     warmup_gradients: int = 0
@@ -47,7 +48,7 @@ class Run:
 
     def drop(self) -> None:
         """Forget the window's draws."""
-        self.draws, self.kept = {}, []
+        self.draws, self.kept, self.points = {}, [], []
 
     def keep(self, fields: list[np.ndarray]) -> None:
         """Keep one whole field of every chain."""
@@ -63,6 +64,9 @@ def save(path: Path, run: Run, identity: str) -> None:
     for chain, both in enumerate(zip(run.states, run.sums, strict=True)):
         leaves = jax.device_get(jax.tree.leaves(both))
         arrays |= {f"chain/{chain}/{index}": leaf for index, leaf in enumerate(leaves)}
+    for index, point in enumerate(run.points):
+        leaves = jax.device_get(jax.tree.leaves(point))
+        arrays |= {f"points/{index}/{leaf}": value for leaf, value in enumerate(leaves)}
     arrays["chains"] = np.asarray(len(run.states))
     write_npz(path, arrays)
 
@@ -92,9 +96,14 @@ def load(path: Path, identity: str, target) -> Run | None:
                 position=_placed(target, state.position), momentum=_placed(target, state.momentum),
                 gradient=_placed(target, state.gradient)))  # fmt: skip
             sums.append(total._replace(coordinates=_placed(target, total.coordinates)))
-        kept = part("kept/")
+        kept, stored = part("kept/"), part("points/")
+        shape = jax.tree.structure(pattern[0].position)
+        points = [
+            _placed(target, jax.tree.unflatten(shape, [stored[f"{i}/{j}"] for j in range(shape.num_leaves)]))
+            for i in range(len(stored) // shape.num_leaves)
+        ]
         return Run(
-            target, states, sums, part("draws/"), [kept[str(i)] for i in range(len(kept))],
+            target, states, sums, part("draws/"), [kept[str(i)] for i in range(len(kept))], points,
             **{name: kind(arrays[name]) for name, kind in NUMBERS.items()},
         )  # fmt: skip
     except KeyError as missing:

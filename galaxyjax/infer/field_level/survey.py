@@ -48,7 +48,7 @@ class TracerSurvey:
 
 
 def read_survey(path: str | Path) -> TracerSurvey:
-    """Read a tracer from .h5 (datasets contrast, noise_std; attributes box_size, z) or .npz with the same names.
+    """Read a tracer from .h5 (datasets contrast, noise_std; attributes box_size, z) or .npz, same names.
 
     Raises FileError when it is missing or lacks one of them.
     """

@@ -138,7 +138,7 @@ class MassMap:
         """Return itself: the coordinates need no first guess."""
         return self
 
-    def relearnt(self, draws: Mapping[str, np.ndarray], means: list[Sky]) -> MassMap:
+    def relearnt(self, draws: Mapping[str, np.ndarray], means: list, points: list) -> MassMap:
         """Return the posterior in coordinates of unit variance in shells, as `FieldPosterior.relearnt`."""
         shells = jax.jit(lambda p, x: p.shells(p._modes(x)))
         fields = [sky.field for sky in means]
@@ -171,7 +171,7 @@ class MassMap:
         return digest.hexdigest()
 
     def wiener(self, iterations: int = 200) -> Array:
-        """Return the Wiener-filtered convergence (ny, nx, 1): mean of the Gaussian posterior, exact with a mask.
+        """Return the Wiener-filtered convergence (ny, nx, 1): mean of the Gaussian posterior, mask included.
 
         By conjugate gradients on (1 + A R N^-1 R A) nu = A R N^-1 d, in the coordinates that precondition the
         chains. The log-normal prior has no such filter: DataError.

@@ -71,7 +71,7 @@ def lognormal_spectrum(variance: np.ndarray, shift: float) -> tuple[np.ndarray, 
 
 
 def spectrum_of(kappa: np.ndarray, grid: MapGrid, bins: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Return ell and C_l of a map (ny, nx) in logarithmic bins: of a simulation from which a prior is learnt."""
+    """Return ell and C_l of a map (ny, nx) in logarithmic bins: of a simulation that teaches a prior."""
     kappa = np.asarray(kappa, float)
     ell = grid.ell().ravel()
     power = (np.abs(np.fft.fft2(kappa - kappa.mean())) ** 2).ravel() * grid.pixel**2 / kappa.size
