@@ -67,14 +67,19 @@ def microcanonical(
     """One MCLMC step. step: how far, in the norm of all coordinates. length: way after which a direction is
     forgotten. A step to where the density is 0 is not taken, and the direction is drawn anew."""
     size = sum(leaf.size for leaf in jax.tree.leaves(state.position))
-    momentum, position, kinetic = state.momentum, state.position, 0.0
-    gradient, value = state.gradient, state.log_density
-    for turns, move in ((INNER, 0.5), (1.0 - 2.0 * INNER, 0.5), (INNER, None)):
-        momentum, gained = turn(momentum, gradient, turns * step, size)
-        kinetic = kinetic + gained
-        if move is not None:
-            position = target.place(jax.tree.map(lambda x, u, s=move * step: x + s * u, position, momentum))
-            value, gradient = jax.value_and_grad(target.log_density)(position)
+    zero = jnp.zeros_like(state.log_density)
+
+    def stage(carry, share):  # a loop, so that the density is compiled once
+        position, momentum, value, gradient, kinetic = carry
+        momentum, gained = turn(momentum, gradient, share * step, size)
+        position = target.place(jax.tree.map(lambda x, u: x + 0.5 * step * u, position, momentum))
+        value, gradient = jax.value_and_grad(target.log_density)(position)
+        return (position, momentum, value, gradient, kinetic + gained), None
+
+    carry = (*state, zero)
+    (position, momentum, value, gradient, kinetic), _ = jax.lax.scan(stage, carry, _shares(zero))
+    momentum, gained = turn(momentum, gradient, INNER * step, size)
+    kinetic = kinetic + gained
     energy = kinetic - value + state.log_density
     fine = jnp.isfinite(energy) & jnp.isfinite(dot(gradient, gradient))
     noise = _normal(target, key, position)
@@ -114,14 +119,16 @@ def hamiltonian(
     momentum = _normal(target, key_p, state.position)
     step = step * jax.random.uniform(key_jitter, (), step.dtype, 0.8, 1.2)
 
-    def one(carry, _):
+    def stage(carry, share):
         position, momentum, value, gradient = carry
-        for turns, move in ((INNER, 0.5), (1.0 - 2.0 * INNER, 0.5), (INNER, None)):
-            momentum = jax.tree.map(lambda p, g, s=turns * step: p + s * g, momentum, gradient)
-            if move is not None:
-                position = jax.tree.map(lambda x, p, s=move * step: x + s * p, position, momentum)
-                position = target.place(position)
-                value, gradient = jax.value_and_grad(target.log_density)(position)
+        momentum = jax.tree.map(lambda p, g: p + share * step * g, momentum, gradient)
+        position = target.place(jax.tree.map(lambda x, p: x + 0.5 * step * p, position, momentum))
+        value, gradient = jax.value_and_grad(target.log_density)(position)
+        return (position, momentum, value, gradient), None
+
+    def one(carry, _):
+        (position, momentum, value, gradient), _ = jax.lax.scan(stage, carry, _shares(step))
+        momentum = jax.tree.map(lambda p, g: p + INNER * step * g, momentum, gradient)
         return (position, momentum, value, gradient), None
 
     begin = (state.position, momentum, state.log_density, state.gradient)
@@ -133,6 +140,11 @@ def hamiltonian(
     new = State(position, state.momentum, value, gradient)
     new = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, state)
     return new, Moved(energy, chance)
+
+
+def _shares(like: Array) -> Array:
+    """By how much of a step momentum changes before each of its two moves."""
+    return jnp.asarray([INNER, 1.0 - 2.0 * INNER], like.dtype)
 
 
 def _normal(target: Target, key: Array, like):

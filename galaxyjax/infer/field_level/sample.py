@@ -211,7 +211,8 @@ def _advance(run: store.Run, sampler: FieldSampler, keys) -> None:
 
     mesh_size = len(jax.tree.leaves(run.states[0].position)[0].sharding.device_set)
     with ThreadPoolExecutor(2 if mesh_size == 1 else 1) as pool:
-        made = list(pool.map(one, range(sampler.chains)))
+        ahead = [one(0)] if run.blocks == 0 else []  # alone: two at once would both compile
+        made = ahead + list(pool.map(one, range(len(ahead), sampler.chains)))
     run.states, run.sums = [m[0] for m in made], [m[1] for m in made]
     traces = jax.device_get([m[2] for m in made])
     observed = {name: np.stack([t.observed[name] for t in traces]) for name in traces[0].observed}
