@@ -61,6 +61,7 @@ def main() -> None:
     print(f"Kaiser-Squires at its best width, {best[1]:g} pixels: r = {best[0]:.4f}")
     for name in ("kaiser_squires", "wiener", "mean"):
         print(f"  {name:15s} r = {judged[name]['r']:.4f}, rmse = {judged[name]['rmse']:.5f}")
+    print(f"  pixel r over Wiener's: {judged['mean']['r'] / judged['wiener']['r']:.3f}")
     print("  truth within the central intervals of the draws:", judged["coverage"])
     look = {n: (round(c["max_rhat"], 3), round(c["min_ess"])) for n, c in summary["convergence"].items()}
     print(f"  {summary['gradients']} gradients, {summary['wall_s']:.0f} s; R-hat and ESS {look}")
