@@ -34,17 +34,24 @@ class Massmap:
     """Side of a pixel, arcmin."""
     noise: Annotated[tuple[Path, ...], File] = ()
     """Images of the noise's standard deviation, one for both components or one each; 0 is not seen."""
-    spectrum: Annotated[Path | None, File] = None
+    spectrum: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: that of --like)")
+    ] = None
     """Power of the convergence: .npy or text, rows (or columns) l and C_l."""
-    like: Annotated[Path | None, File] = None
+    like: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none; --spectrum and --shift say it)"),
+    ] = None
     """A simulated convergence map, FITS or npy, with pixels of the same size: teaches power and shift."""
     prior: Literal["lognormal", "gaussian"] = "lognormal"
     """What convergence looks like."""
-    shift: Annotated[float | None, tyro.conf.arg(metavar="KAPPA")] = None
-    """Depth of the emptiest line of sight, for the log-normal prior; else of --like."""
+    shift: Annotated[
+        float | None, tyro.conf.arg(metavar="KAPPA", help_behavior_hint="(default: that of --like)")
+    ] = None
+    """Depth of the emptiest line of sight, for the log-normal prior."""
     trust_noise: bool = False
     """Take the noise as given; else its size is measured from the shear's own scatter."""
-    truth: Annotated[Path | None, File] = None
+    truth: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
     """The true convergence of a simulation, against which the maps are judged."""
     method: Literal["mclmc", "hmc"] = "mclmc"
     """Sampler."""

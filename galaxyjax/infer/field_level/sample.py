@@ -82,7 +82,7 @@ class FieldSampler:
     chains: int = 4
     thin: int = 8
     block: int = 20
-    warmup: tuple[int, ...] = (6, 8, 12)
+    warmup: tuple[int, ...] = (4, 4, 5)
     min_draws: int = 200
     max_draws: int = 4000
     r_hat: float = 1.01
