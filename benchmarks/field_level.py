@@ -72,13 +72,14 @@ def main() -> None:
     parser.add_argument("--ess", type=float, default=400.0)
     parser.add_argument("--energy-error", type=float, default=FieldSampler.energy_error)
     parser.add_argument("--length", type=float, default=FieldSampler.length)
+    parser.add_argument("--warmup", type=int, nargs="+", default=list(FieldSampler.warmup))
     parser.add_argument("--folder", type=Path, default=Path("runs/field_level"))
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     given = parser.parse_args()
     mesh = build_mesh("x=1", devices=jax.devices()[:1])
     sampler = FieldSampler(
         method=given.method, chains=given.chains, max_draws=given.max_draws, ess=given.ess,
-        energy_error=given.energy_error, length=given.length,
+        energy_error=given.energy_error, length=given.length, warmup=tuple(given.warmup),
     )  # fmt: skip
     survey = survey_of(given.cells, given.box, mesh, given.density)
     summary = reconstruct(survey, Lpt(2), prior(), mesh, given.folder, sampler, redshift_space=True)
