@@ -215,4 +215,25 @@ SCRIPTS = (
         ),
         long=True,
     ),
+    Script(
+        "field_level",
+        (),
+        tuple(
+            Line(
+                f"32³ field level, {group}: evaluations a sample over the published",
+                rf"^ +{group} .*: {NUMBER}$",
+                1.0,
+                False,
+            )
+            for group in ("cosmology", "bias", "initial modes")
+        ),
+        long=True,
+    ),
+    Script(
+        "mass_map",
+        (),
+        (Line("mass map of kappaTNG: pixel r over Wiener's", rf"over Wiener's: {NUMBER}$", 1.0),),
+        data=True,
+        long=True,
+    ),
 )

@@ -49,6 +49,10 @@ VERBS = {
     "fisher": Word(
         "fisher", "Forecast", "what a survey's data constrain: Fisher matrix, profile likelihoods"
     ),
+    "reconstruct": Word(
+        "reconstruct", "Reconstruct", "initial conditions and cosmology from a tracer's field"
+    ),
+    "massmap": Word("massmap", "Massmap", "dark matter maps: the convergence behind masked, noisy shear"),
     "audit": Word("audit", "Audit", "check a chain against CAMB itself"),
     "explain": Word("explain", "Explain", "why it says so: responses, attributions, what moves a halo"),
     "simulate": Word("simulate", "Simulate", "run the truth that an emulator learns from (resumable)"),
