@@ -18,7 +18,7 @@ SURVEYS = ("kids1000", "mock")
 
 @dataclass(frozen=True)
 class Infer:
-    """Sample a posterior with NUTS until the chains have converged: chains, figures, summary.json.
+    """Sample a posterior until the chains have converged: chains, figures, summary.json.
 
     A Python configuration defines ANALYSIS, and where it likes SURVEY, SAMPLER and EMULATOR, for instance
 
@@ -42,8 +42,16 @@ class Infer:
         str | None, tyro.conf.arg(metavar="EMULATOR", help_behavior_hint="(default: logT_AGN of HMcode)")
     ] = None
     """A response emulator in place of logT_AGN, e.g. baryon_response."""
-    chains: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 4)")] = None
-    """Chains, spread over the devices."""
+    sampler: Annotated[
+        str | None, tyro.conf.arg(metavar="SAMPLER", help_behavior_hint="(default: the analysis's, or nuts)")
+    ] = None
+    """nuts, mclmc (fastest), adjusted-mclmc, or smc, which gives the evidence too."""
+    chains: Annotated[
+        int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 4; populations of smc: 8)")
+    ] = None
+    """Chains, or populations, spread over the devices."""
+    particles: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 256)")] = None
+    """Particles in each population of smc."""
     mesh: Sizes = None
     """Devices along data, which carry the chains; their number divides them. All devices when left out."""
     max_draws: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 5000)")] = None
@@ -66,12 +74,9 @@ class Infer:
         from galaxyjax.cli.sampling import chain_devices, sample_survey, show
 
         analysis, given = configuration(self.analysis, self.baryons)
-        names = ("chains", "max_draws", "r_hat", "ess", "seed")
-        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if self.double:
-            changes["dtype"] = "float64"
-        sampler = replace(given["SAMPLER"], **changes)
-        devices = chain_devices(self.mesh, "infer", sampler.chains)
+        sampler = self._sampler(given["SAMPLER"])
+        count = sampler.populations if sampler.kind == "smc" else sampler.chains
+        devices = chain_devices(self.mesh, "infer", count)
         survey = read_survey(self.survey or given["SURVEY"])
         console.note(f"{survey.name}: {survey.data.size} band powers")
         summary, paths = sample_survey(
@@ -83,9 +88,33 @@ class Infer:
         show(summary, paths)
         console.say(f"\nnext: galaxyjax audit {self.out}")
 
+    def _sampler(self, configured):
+        """The configured sampler, or another of that kind, with the options of the command line."""
+        from galaxyjax.infer.evidence import Sequential
+        from galaxyjax.infer.sample import KINDS, Sampler
+
+        kind = self.sampler or configured.kind
+        if kind not in (*KINDS, "smc"):
+            raise unknown_name("sampler", kind, (*KINDS, "smc"))
+        smc = kind == "smc"
+        useless = ("max_draws",) if smc else ("particles",)
+        for name in useless:
+            if getattr(self, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} says nothing to {kind}; leave it out")
+        names = ["r_hat", "ess", "seed", "particles" if smc else "max_draws"]
+        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.chains is not None:
+            changes["populations" if smc else "chains"] = self.chains
+        if self.double:
+            changes["dtype"] = "float64"
+        if smc:
+            return replace(configured if configured.kind == "smc" else Sequential(), **changes)
+        return replace(Sampler() if configured.kind == "smc" else configured, kind=kind, **changes)
+
 
 def configuration(analysis: str, baryons: str | None = None) -> tuple[Any, dict[str, Any]]:
     """The analysis of that name or file, and what it says (or leaves) about survey, sampler and emulator."""
+    from galaxyjax.infer.evidence import Sequential
     from galaxyjax.infer.sample import Sampler
     from galaxyjax.infer.surveys.kids1000 import KiDS1000
 
@@ -101,7 +130,9 @@ def configuration(analysis: str, baryons: str | None = None) -> tuple[Any, dict[
         raise FileError(f"{file}: no such file")
     module = run_python(file, "configuration")
     for name, default in given.items():
-        kind = Sampler if name == "SAMPLER" else str
+        kind = str
+        if name == "SAMPLER":
+            kind = Sequential if isinstance(getattr(module, name, None), Sequential) else Sampler
         if hasattr(module, name):
             given[name] = constant(module, name, kind, file)
         else:

@@ -123,9 +123,14 @@ def show(summary: Mapping, paths: Mapping[str, Path]) -> None:
         f"R-hat {summary['max_rhat']:.4f}, ESS {summary['min_ess']:.0f}, "
         f"{diverged} divergences, {summary['gradients']} gradients, {summary['wall_s']:.0f} s"
     )
+    if "log_evidence" in summary:
+        error = summary["log_evidence_error"]
+        console.say(f"log evidence {summary['log_evidence']:.2f} +- {error:.2f}, of exp(-chi2 / 2)")
     if not summary["converged"]:
         console.say(
-            "NOT CONVERGED: raise --max-draws and run the same command again; the chains go on from here"
+            "NOT CONVERGED: raise --particles, in another folder"
+            if "log_evidence" in summary
+            else "NOT CONVERGED: raise --max-draws and run the same command again; the chains go on from here"
         )
     for name, share in summary["at_prior_edge"].items():
         console.say(f"{name}: {100 * share:.0f}% of the draws are at the edge of its prior, which limits it")

@@ -76,7 +76,7 @@ def inference_data(chains: Chains, about: Mapping[str, object]):
     stats = {
         "lp": draws.log_density,
         "log_likelihood_total": log_likelihood(chains),
-        "acceptance_rate": draws.acceptance,
+        "energy_error" if chains.kind == "mclmc" else "acceptance_rate": draws.acceptance,
         "n_steps": draws.gradients,
         "diverging": draws.divergent,
         "outside_domain": draws.outside,

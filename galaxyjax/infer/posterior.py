@@ -41,13 +41,17 @@ class Posterior:
         """Number of sampled coordinates."""
         return self.prior.dimension
 
+    def log_weight(self, u) -> jax.Array:
+        """Log likelihood at coordinates u (d,); -inf outside the model's domain."""
+        value = jnp.asarray(self.log_likelihood(self.prior.constrain(u)), u.dtype)
+        return jnp.where(jnp.isnan(value), -jnp.inf, value)
+
     def log_density(self, u) -> jax.Array:
         """Log posterior density of the coordinates u (d,), up to a constant; -inf outside the model's
         domain.
         """
-        value = jnp.asarray(self.log_likelihood(self.prior.constrain(u)), u.dtype)
         # A standard normal without its constant: added in float32 it would only cost digits.
-        return jnp.where(jnp.isnan(value), -jnp.inf, value) - 0.5 * jnp.sum(u**2)
+        return self.log_weight(u) - 0.5 * jnp.sum(u**2)
 
     def quantities(self, u) -> jax.Array:
         """Sampled values, then derived ones, at coordinates u (d,): (q,), named by `quantity_names`."""

@@ -12,6 +12,7 @@ from galaxyjax.core.files import read_json, write_json
 from galaxyjax.data.survey import ShearSurvey, load_survey
 from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.infer import chains as output
+from galaxyjax.infer.evidence import Sequential, sequential
 from galaxyjax.infer.sample import STATE_FILE, Sampler, sample
 from galaxyjax.infer.surveys.kids1000 import PUBLISHED, KiDS1000
 
@@ -23,7 +24,7 @@ def run(
     analysis: KiDS1000,
     survey: ShearSurvey,
     folder: str | Path,
-    sampler: Sampler = Sampler(),  # noqa: B008 (frozen)
+    sampler: Sampler | Sequential = Sampler(),  # noqa: B008 (frozen)
     emulator: str | Emulator = "matter_power",
     devices=None,
 ) -> dict:
@@ -35,7 +36,7 @@ def run(
     Args:
         analysis: priors and model. survey: data, covariance, n(z).
         folder: made when absent; a run of another configuration in it is refused.
-        sampler: how to sample and when to stop.
+        sampler: how to sample and when to stop; Sequential for the evidence.
         emulator: a name on the shelf, a folder, or a loaded Emulator (then `audit` must be told it again).
         devices: JAX devices for the chains; all local ones by default.
     """
@@ -55,7 +56,8 @@ def run(
     survey.save(folder / SURVEY_FILE)
     posterior = analysis.posterior(loaded, survey)
     setup = time.monotonic() - began
-    drawn = sample(posterior, sampler, folder, devices)
+    draw = sequential if isinstance(sampler, Sequential) else sample
+    drawn = draw(posterior, sampler, folder, devices)
     about = {
         "analysis": "kids1000",
         "data": survey.name,

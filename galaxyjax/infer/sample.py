@@ -3,9 +3,9 @@
 1. Newton's method finds the peak; the normal distribution around it gives the chains their starts and their
    first metric.
 2. Windowed warm-up: after each window the metric becomes the covariance of all chains' draws, the step size
-   follows by dual averaging. The fit is so near that a few short windows suffice.
-3. Blocks of NUTS draws over all chains, until every parameter, derived ones included, has R-hat and effective
-   size as asked.
+   follows. The fit is so near that a few short windows suffice.
+3. Blocks of draws over all chains, by NUTS or one of two microcanonical samplers, until every parameter,
+   derived ones included, has R-hat and effective size as asked.
 
 After each block the whole state can go to one file. A run that is killed and started again draws the same
 numbers.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,23 +22,19 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from galaxyjax.core.errors import ConfigError
+from galaxyjax.core.errors import ConfigError, unknown_name
 from galaxyjax.core.progress import Progress
 from galaxyjax.infer.diagnostics import Convergence, convergence
-from galaxyjax.infer.fit import Laplace, laplace, points_at_once
-from galaxyjax.infer.kernel import (
-    WHOLE,
-    Draws,
-    build_block,
-    chain_mesh,
-    fresh_step_size,
-    place,
-    start_state,
-)
+from galaxyjax.infer.fit import Laplace
+from galaxyjax.infer.forward import Forward
+from galaxyjax.infer.kernel import WHOLE, Draws, build_block, chain_mesh, nuts, place, start_state, tuned
+from galaxyjax.infer.microcanonical import hamiltonian, langevin
 from galaxyjax.infer.posterior import Posterior
-from galaxyjax.infer.state import Run, append, load_run, no_draws, save_run
+from galaxyjax.infer.state import Run, append, load_run, save_run
+from galaxyjax.infer.warmup import adapt_block, begin
 
 STATE_FILE = "state.npz"
+KINDS = ("nuts", "mclmc", "adjusted-mclmc")
 SAVE_EVERY = 2.0  # seconds; lost draws are drawn again, the same ones
 
 
@@ -51,6 +46,7 @@ class Sampler:
     gradients than many short ones.
     """
 
+    kind: str = "nuts"  # or "mclmc", or "adjusted-mclmc"
     chains: int = 4
     block: int = (
         25  # draws a chain between two looks at convergence, and the length of a warm-up window's unit
@@ -64,14 +60,24 @@ class Sampler:
     ess: float = 400.0  # ... and above this, bulk and tail, in every sampled and derived column
     min_draws: int = 100  # a chain, before the first look
     max_draws: int = 5000  # a chain; then it stops, converged or not
-    acceptance: float = 0.8  # that the step size aims at
-    max_doublings: int = 8
+    acceptance: float = 0.7  # that the step size aims at
+    max_doublings: int = 8  # of NUTS
+    # Energy errors, a dimension and step, that the step of MCLMC aims at. They bound its bias: at 2e-3 sigma
+    # comes out up to 4% too large (benchmarks/samplers.py), and it falls as the cube root.
+    energy_variance: float = 2e-3
+    thin: int = 2  # steps of MCLMC a draw
+    length: float = 1.5  # of microcanonical trajectories, in units of sqrt(d), d the dimension
     spread: float = 1.5  # starts are this much wider than the posterior, so that R-hat can see trouble
     dtype: str = "float32"
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("chains", "block", "min_draws", "max_draws", "max_doublings"):
+        if self.kind not in KINDS:
+            raise unknown_name("sampler", self.kind, KINDS)
+        for name in ("energy_variance", "length"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"Sampler.{name} is {getattr(self, name)}; give a positive number")
+        for name in ("thin", "chains", "block", "min_draws", "max_draws", "max_doublings"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"Sampler.{name} is {getattr(self, name)}; give 1 or more")
         if not 0.5 <= self.acceptance < 1.0:
@@ -103,6 +109,8 @@ class Chains:
     warmup_gradients: int
     wall_s: float  # in this function, over all its runs
     identity: str
+    kind: str = "nuts"
+    log_evidence: tuple[float, float] | None = None  # and its error; from sequential Monte Carlo
 
     def column(self, name: str) -> np.ndarray:
         """Draws (chains, draws) of one sampled or derived parameter."""
@@ -140,6 +148,8 @@ def sample(
         ConfigError: `folder` holds a run of another posterior, sampler or layout of devices.
         DataError: the posterior is finite nowhere.
     """
+    if sampler.kind != "nuts" and posterior.dimension < 2:
+        raise ConfigError(f"{sampler.kind} moves at constant speed, which needs 2 dimensions; use nuts")
     began = time.monotonic()
     dtype = np.dtype(sampler.dtype)
     if dtype == np.float64 and not jax.config.jax_enable_x64:
@@ -155,12 +165,12 @@ def sample(
         with ThreadPoolExecutor(1) as pool:
             # The kernel compiles while the fit runs; both take seconds and neither needs the other.
             compiling = pool.submit(_compile_block, posterior, sampler, mesh, keys, dtype)
-            forward = _Forward(posterior, dtype)
+            forward = Forward(posterior, dtype)
             if path is not None and path.exists():
                 run = load_run(path, identity)
                 progress.advance(run.blocks * sampler.block)
             else:
-                run = _begin(posterior, forward, sampler, dtype)
+                run = begin(posterior, forward, sampler, dtype)
             step = compiling.result()
         earlier, saved = run.wall_s, time.monotonic()
 
@@ -176,12 +186,12 @@ def sample(
             if stop:
                 break
             adapt = run.blocks < warmup
-            state, block = step(keys, *_arguments(mesh, run, sampler, adapt))
+            state, block = step(keys, *_arguments(mesh, run, sampler, adapt and sampler.kind != "mclmc"))
             run.state, block = jax.device_get((state, block))
             run.gradients += int(block.gradients.sum())
             run.blocks += 1
             if adapt:
-                _adapt(run, block, sampler)
+                adapt_block(run, block, sampler)
             else:
                 run.draws = append(run.draws, block)
                 new = forward.quantities(block.position)
@@ -202,6 +212,7 @@ def sample(
         warmup_gradients=run.warmup_gradients,
         wall_s=run.wall_s,
         identity=identity,
+        kind=sampler.kind,
     )
 
 
@@ -209,72 +220,9 @@ def _converged(look: Convergence, sampler: Sampler) -> bool:
     return look.max_r_hat < sampler.r_hat and look.min_ess >= sampler.ess
 
 
-class _Forward:
-    """Log density and quantities of many points: one compiled program for the fit and for the chains'
-    columns.
-    """
-
-    def __init__(self, posterior: Posterior, dtype):
-        self.batch, self.dtype = points_at_once(posterior.dimension), dtype
-        shape = jax.ShapeDtypeStruct((self.batch, posterior.dimension), dtype)
-        both = jax.vmap(lambda u: (posterior.log_density(u), posterior.quantities(u)))
-        self._compiled = jax.jit(both).lower(shape).compile()
-
-    def log_density(self, points) -> np.ndarray:
-        """Points (batch, d) -> log densities (batch,)."""
-        return np.asarray(self._compiled(points.astype(self.dtype))[0])
-
-    def quantities(self, positions) -> np.ndarray:
-        """Coordinates (chains, draws, d) -> sampled and derived values (chains, draws, q)."""
-        flat = positions.reshape(-1, positions.shape[-1])
-        padded = np.concatenate([flat, np.repeat(flat[-1:], -len(flat) % self.batch, axis=0)])
-        parts = [self._compiled(part)[1] for part in np.split(padded, len(padded) // self.batch)]
-        return np.concatenate(parts)[: len(flat)].reshape(*positions.shape[:2], -1)
-
-
-def _begin(posterior: Posterior, forward: _Forward, sampler: Sampler, dtype) -> Run:
-    """Fits, and starts every chain at a point where the density is finite."""
-    fit = laplace(forward.log_density, posterior.dimension, sampler.seed)
-    position, value = _starts(forward.log_density, fit, sampler, dtype)
-    # The fit's gradient serves until a chain first moves: one transition of a warm-up, a compilation spared.
-    state = start_state(position, value, fit.gradient(position), 1.0 / posterior.dimension**0.25)
-    return Run(
-        state=state,
-        inverse_mass=fit.covariance.astype(dtype),
-        window=no_draws(*position.shape, dtype),
-        draws=no_draws(*position.shape, dtype),
-        quantities=np.zeros((sampler.chains, 0, len(posterior.quantity_names)), dtype),
-        fit=fit,
-    )
-
-
-def _starts(evaluate: Callable, fit: Laplace, sampler: Sampler, dtype):
-    """Positions and log densities of all chains; starts outside the domain are drawn again, nearer to the
-    peak.
-    """
-    rng = np.random.default_rng([sampler.seed, 1])
-    count = points_at_once(fit.mode.size)
-    spread = sampler.spread
-    found: list[tuple] = []
-    while len(found) < sampler.chains:
-        points = fit.sample(rng, count, spread).astype(dtype)
-        value = evaluate(points)
-        # Nor farther below the peak than chance would take it: a start in a far tail costs a long way back.
-        good = np.isfinite(value) & (value > fit.log_density - 5.0 * (fit.mode.size + 5.0))
-        found += [(points[i], value[i]) for i in np.flatnonzero(good)]
-        spread *= 0.8
-    return [np.stack(column) for column in zip(*found[: sampler.chains], strict=True)]
-
-
 def _compile_block(posterior, sampler, mesh, keys, dtype):
     """Compiles the block of transitions for this posterior's shapes."""
-    block = build_block(
-        posterior.log_density,
-        sampler.block,
-        sampler.acceptance,
-        sampler.max_doublings,
-        mesh,
-    )
+    block = build_block(transition(posterior.log_density, sampler), sampler.block, sampler.acceptance, mesh)
     n, d = sampler.chains, posterior.dimension
     state = start_state(np.zeros((n, d), dtype), np.zeros(n), np.zeros((n, d)), 1.0)
     blank = Run(state, np.eye(d, dtype=dtype))
@@ -284,37 +232,15 @@ def _compile_block(posterior, sampler, mesh, keys, dtype):
 def _arguments(mesh, run: Run, sampler: Sampler, adapt: bool):
     """State, metric, index of the first transition, and whether to adapt, placed on the mesh."""
     first, flag = np.int32(run.blocks * sampler.block), np.bool_(adapt)
-    return (place(mesh, run.state), *place(mesh, (run.inverse_mass, first, flag), WHOLE))
+    shared = tuned(run.inverse_mass, run.length)
+    return (place(mesh, run.state), *place(mesh, (shared, first, flag), WHOLE))
 
 
-def _adapt(run: Run, block: Draws, sampler: Sampler) -> None:
-    """Ends a warm-up block: at the end of a window, a metric from its draws and one step size for all
-    chains.
-    """
-    run.window = append(run.window, block)
-    ends = np.cumsum(sampler.warmup)
-    if run.blocks not in ends:
-        return
-    tuned = run.state.step_size
-    log_step = float(np.mean(tuned.log_step_size_avg))
-    dtype = tuned.log_step_size.dtype
-    run.state = run.state._replace(step_size=fresh_step_size(sampler.chains, log_step, dtype))
-    if run.blocks != ends[-1]:
-        run.inverse_mass = _metric(run.window.position, run.inverse_mass)
-        run.window = Draws(*(leaf[:, :0] for leaf in run.window))
-    else:
-        run.warmup_gradients = run.gradients
-
-
-def _metric(position, previous) -> np.ndarray:
-    """Covariance of all chains' draws (chains, draws, d), shrunk towards the previous metric.
-
-    The weight of the previous one is that of 5 d draws: a window holds some hundred correlated draws in d =
-    12 dimensions, and the fit's metric is already good to a factor of order one.
-    """
-    flat = position.reshape(-1, position.shape[-1]).astype(np.float64)
-    weight = len(flat) / (len(flat) + 5.0 * flat.shape[1])
-    return (weight * np.cov(flat, rowvar=False) + (1.0 - weight) * previous).astype(previous.dtype)
+def transition(log_density, sampler: Sampler):
+    """The transition of one chain by the sampler's kind."""
+    if sampler.kind == "nuts":
+        return nuts(log_density, sampler.max_doublings)
+    return langevin(log_density, sampler.thin) if sampler.kind == "mclmc" else hamiltonian(log_density)
 
 
 def _metrics(look: Convergence | None, run: Run, adapt: bool) -> dict[str, float | str]:

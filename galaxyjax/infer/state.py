@@ -15,7 +15,7 @@ from galaxyjax.core.files import read_npz, write_npz
 from galaxyjax.infer.fit import Laplace
 from galaxyjax.infer.kernel import ChainState, Draws, start_state
 
-COUNTERS = {"blocks": int, "gradients": int, "warmup_gradients": int, "wall_s": float}
+COUNTERS = {"blocks": int, "gradients": int, "warmup_gradients": int, "wall_s": float, "length": float}
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Run:
 
     state: ChainState
     inverse_mass: np.ndarray  # (d, d)
+    length: float = 0.0  # of trajectories, see `kernel.Tuned`
     window: Draws | None = None  # of the present warm-up window
     draws: Draws | None = None  # after the warm-up
     quantities: np.ndarray | None = None  # (chains, draws, q) of those draws

@@ -88,6 +88,7 @@ def summarise(chains: Chains, posterior: Posterior, about: Mapping[str, object])
         "gradients": chains.gradients,
         "warmup_gradients": chains.warmup_gradients,
         "ess_per_gradient": look.min_ess / max(chains.gradients - chains.warmup_gradients, 1),
+        **_evidence(chains),
         "divergences": chains.divergences,
         "outside_domain": chains.outside,
         "step_size": chains.step_size,
@@ -96,6 +97,12 @@ def summarise(chains: Chains, posterior: Posterior, about: Mapping[str, object])
         "best_fit": best["parameters"],
         "at_prior_edge": edges(chains, posterior),
     }
+
+
+def _evidence(chains: Chains) -> dict[str, float]:
+    if chains.log_evidence is None:
+        return {}
+    return dict(zip(("log_evidence", "log_evidence_error"), chains.log_evidence, strict=True))
 
 
 def edges(chains: Chains, posterior: Posterior) -> dict[str, float]:

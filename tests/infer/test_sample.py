@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galaxyjax.core.errors import ConfigError, DataError, FileError
+from galaxyjax.core.errors import ConfigError, DataError, FileError, UnknownName
 from galaxyjax.infer import kernel
 from galaxyjax.infer import sample as module
 from galaxyjax.infer.diagnostics import convergence
@@ -163,10 +163,13 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [2, 9])  # in the warm-up, and later
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path, monkeypatch, after):
+@pytest.mark.parametrize(
+    "kind, after",
+    [("nuts", 2), ("nuts", 9), ("mclmc", 4), pytest.param("adjusted-mclmc", 9, marks=pytest.mark.slow)],
+)  # in the warm-up, and later
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, monkeypatch, kind, after):
     monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
-    sampler = Sampler(ess=1e9, max_draws=150, block=25, seed=4)
+    sampler = Sampler(kind=kind, ess=1e9, max_draws=150, block=25, seed=4)
     whole = sample(linear(), sampler)
 
     count = 0
@@ -206,24 +209,30 @@ import jax; jax.config.update("jax_num_cpu_devices", 8); jax.config.update("jax_
 import numpy as np
 from test_sample import linear
 from galaxyjax.infer.sample import Sampler, sample
-draws = []
-sampler = Sampler(chains=8, dtype="float64", ess=1e9, max_draws=50, warmup=(1, 1))
-for devices in (1, 4, 8):
-    got = sample(linear(), sampler, devices=jax.devices()[:devices])
-    draws.append(got.draws)
-for other in draws[1:]:
-    np.testing.assert_array_equal(other.gradients, draws[0].gradients)
-    np.testing.assert_allclose(other.position, draws[0].position, rtol=0, atol=1e-7)
+for kind in sys.argv[1:]:
+    counts = (1, 4, 8) if kind == "nuts" else (1, 8)
+    atol = 1e-5 if kind == "mclmc" else 1e-7  # nothing rejects, and the flow magnifies rounding
+    sampler = Sampler(kind=kind, chains=8, dtype="float64", ess=1e9, max_draws=50, warmup=(1, 1))
+    draws = [sample(linear(), sampler, devices=jax.devices()[:devices]).draws for devices in counts]
+    for other in draws[1:]:
+        np.testing.assert_array_equal(other.gradients, draws[0].gradients)
+        np.testing.assert_allclose(other.position, draws[0].position, rtol=0, atol=atol)
 print("equal")
 """
 
 
-def test_chains_laid_over_4_and_8_devices_are_those_of_one():
+@pytest.mark.parametrize(
+    "kinds", [["nuts"], pytest.param(["mclmc", "adjusted-mclmc"], marks=pytest.mark.slow)]
+)
+def test_chains_laid_over_4_and_8_devices_are_those_of_one(kinds):
     """Forced host devices: the same decisions in every transition, positions to rounding."""
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
     folder = os.path.dirname(__file__)
     done = subprocess.run(
-        [sys.executable, "-c", SHARDED.format(folder=folder)], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", SHARDED.format(folder=folder), *kinds],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split()[-1] == "equal"
@@ -235,13 +244,46 @@ def test_devices_send_each_other_nothing_in_a_block():
     keys = kernel.place(mesh, jax.random.split(jax.random.key(0), 8))
     zero = np.zeros((8, DIMENSION), np.float32)
     state = kernel.place(mesh, kernel.start_state(zero, zero[:, 0], zero, 0.5))
-    whole = kernel.place(
-        mesh, (np.eye(DIMENSION, dtype=np.float32), np.int32(0), np.bool_(True)), kernel.WHOLE
-    )
-    block = kernel.build_block(linear().log_density, 5, 0.8, 6, mesh)
+    tuned = kernel.tuned(np.eye(DIMENSION, dtype=np.float32))
+    whole = kernel.place(mesh, (tuned, np.int32(0), np.bool_(True)), kernel.WHOLE)
+    block = kernel.build_block(kernel.nuts(linear().log_density, 6), 5, 0.8, mesh)
     compiled = block.lower(keys, state, *whole).compile()
     assert mesh.size == 4 and "while" in compiled.as_text()
     assert collectives(compiled) == []
+
+
+@pytest.mark.parametrize("kind, least", [("mclmc", 0.2), ("adjusted-mclmc", 0.15)])
+def test_microcanonical_chains_have_the_moments_too(kind, least):
+    """Means within 5 Monte Carlo errors, deviations within 5 errors of 1.8%; the unadjusted one's own bias
+    adds at most 0.05 sigma to the means, 4% to the deviations.
+    """
+    got = sample(linear(), Sampler(kind=kind, ess=1500.0))
+    assert got.converged and got.divergences == 0
+    flat = got.quantities.reshape(-1, DIMENSION + 1).astype(float)[:, :DIMENSION]
+    sigma = np.sqrt(np.diag(COVARIANCE))
+    errors = sigma * (5 / np.sqrt(got.convergence.ess_bulk[:DIMENSION]) + (0.05 if kind == "mclmc" else 0))
+    np.testing.assert_array_less(np.abs(flat.mean(0) - MEAN), errors)
+    assert np.abs(flat.std(0) / sigma - 1.0).max() < 5 * 0.018 + (0.04 if kind == "mclmc" else 0)
+    assert got.convergence.min_ess / (got.gradients - got.warmup_gradients) > least
+
+
+def test_a_wall_turns_unadjusted_chains_round_and_leaves_the_density_flat_beside_it():
+    """A normal cut at 0.2 in one of three directions: thrown back in any direction, chains would pile
+    up there.
+    """
+
+    def log_likelihood(values):
+        return jnp.where(values["x"] < 0.2, 0.0, -jnp.inf)
+
+    posterior = Posterior(Prior({name: Normal(0.0, 1.0) for name in "xyz"}), log_likelihood)
+    got = sample(posterior, Sampler(kind="mclmc", ess=1500.0, r_hat=1.02))
+    x = got.column("x").ravel()
+    expected = stats.truncnorm(-np.inf, 0.2)
+    assert got.outside > 0 and x.max() < 0.2
+    assert x.mean() == pytest.approx(expected.mean(), abs=5 * expected.std() / np.sqrt(1500))
+    share = np.mean(x > 0.0)  # of what lies within 0.2 of the wall
+    truth = (stats.norm.cdf(0.2) - 0.5) / stats.norm.cdf(0.2)
+    assert share == pytest.approx(truth, abs=0.04)
 
 
 def test_a_posterior_without_support_is_refused():
@@ -257,5 +299,9 @@ def test_settings_that_cannot_work_are_refused():
         Sampler(r_hat=1.0)
     with pytest.raises(ConfigError, match="acceptance"):
         Sampler(acceptance=1.0)
+    with pytest.raises(UnknownName, match="did you mean mclmc"):
+        Sampler(kind="mcmlc")
+    with pytest.raises(ConfigError, match="needs 2 dimensions"):
+        sample(Posterior(Prior({"x": Normal(0.0, 1.0)}), lambda values: 0.0), Sampler(kind="mclmc"))
     with pytest.raises(ConfigError, match="JAX_ENABLE_X64"):
         sample(linear(), Sampler(dtype="float64"))
