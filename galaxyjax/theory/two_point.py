@@ -95,7 +95,8 @@ class TwoPoint:
     ) -> "TwoPoint":
         """Return the projection. z_mid: (nz,) middles of equal bins; sources (ns, nz), lenses (nl, nz).
 
-        Lenses lie in narrow shells, and want more nodes in z than shear (benchmarks/data_vectors.py). Raises ConfigError when pairs or matrices do not fit.
+        Lenses lie in narrow shells, and want more nodes in z than shear (benchmarks/data_vectors.py).
+        Raises ConfigError when pairs or matrices do not fit.
         """
         sources = np.atleast_2d(np.asarray(sources, float))
         lenses = np.empty((0, len(z_mid))) if lenses is None else np.atleast_2d(np.asarray(lenses, float))
