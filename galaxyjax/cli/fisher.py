@@ -28,7 +28,7 @@ class Forecast:
     survey: Annotated[
         str | None, tyro.conf.arg(metavar="SURVEY", help_behavior_hint="(default: the analysis's own)")
     ] = None
-    """kids1000, mock, or a survey's .npz file."""
+    """kids1000, mock or a survey's .npz file; further ones after commas, e.g. kids1000,desi_dr2_bao."""
     emulator: Annotated[
         str | None, tyro.conf.arg(metavar="EMULATOR", help_behavior_hint="(default: matter_power)")
     ] = None

@@ -13,7 +13,7 @@ from galaxyjax.cli.mesh import Sizes
 from galaxyjax.cli.recipe import constant, run_python
 from galaxyjax.core.errors import ConfigError, FileError, unknown_name
 
-SURVEYS = ("kids1000", "mock")
+SURVEYS = ("kids1000", "mock", "desi_dr1_bao", "desi_dr2_bao", "union3")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Infer:
     survey: Annotated[
         str | None, tyro.conf.arg(metavar="SURVEY", help_behavior_hint="(default: the analysis's own)")
     ] = None
-    """kids1000, mock, or a survey's .npz file."""
+    """kids1000, mock or a survey's .npz file; more after commas, e.g. kids1000,desi_dr2_bao,union3."""
     emulator: Annotated[
         str | None, tyro.conf.arg(metavar="EMULATOR", help_behavior_hint="(default: matter_power)")
     ] = None
@@ -78,7 +78,7 @@ class Infer:
         count = sampler.populations if sampler.kind == "smc" else sampler.chains
         devices = chain_devices(self.mesh, "infer", count)
         survey = read_survey(self.survey or given["SURVEY"])
-        console.note(f"{survey.name}: {survey.data.size} band powers")
+        console.note(f"{survey.name}: {survey.data.size} data points")
         summary, paths = sample_survey(
             analysis, survey, self.out, sampler, self.emulator or given["EMULATOR"], devices
         )
@@ -140,8 +140,16 @@ def configuration(analysis: str, baryons: str | None = None) -> tuple[Any, dict[
     return constant(module, "ANALYSIS", KiDS1000, file), given
 
 
-def read_survey(name: str):
-    """The survey of that name, or in that .npz file. Raises UnknownName, FileError."""
+def read_survey(names: str):
+    """The survey of that name, or in that .npz file; several after commas make one. Raises UnknownName,
+    FileError, ConfigError.
+    """
+    from galaxyjax.data.joint import join
+
+    return join([_one_survey(name.strip()) for name in names.split(",")])
+
+
+def _one_survey(name: str):
     if name == "kids1000":
         from galaxyjax.data.survey import kids1000
 
@@ -150,8 +158,12 @@ def read_survey(name: str):
         from galaxyjax.simulate.mock import load_mock
 
         return load_mock()
+    if name in SURVEYS:
+        from galaxyjax.data.distances import distances
+
+        return distances(name)
     if not name.endswith(".npz"):
         raise unknown_name("survey (or an .npz file)", name, SURVEYS)
-    from galaxyjax.data.survey import load_survey
+    from galaxyjax.data.joint import load_any
 
-    return load_survey(name)
+    return load_any(name)

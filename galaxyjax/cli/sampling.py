@@ -26,6 +26,8 @@ SHOWN = (
     "m_nu",
     "w0",
     "wa",
+    "eta_IA",
+    "r_drag",
 )
 
 
@@ -81,8 +83,8 @@ def _figures(analysis, survey, out: Path, emulator, summary: Mapping) -> dict[st
         out,
         read_columns(out),
         prior.names,
-        survey,
-        np.asarray(analysis.model(emulator, survey).vector(values)),
+        survey.shear,
+        np.asarray(analysis.model(emulator, survey).vector(values))[: survey.shear.data.size],
         bounds=prior.bounds,
         markers=known,
         markers_name=kind,
@@ -119,7 +121,7 @@ def show(summary: Mapping, paths: Mapping[str, Path]) -> None:
         )
     diverged = summary["divergences"] - summary["outside_domain"]
     console.say(
-        f"best-fit chi2 {summary['best_fit_chi2']:.1f} for {summary['data_points']} band powers; "
+        f"best-fit chi2 {summary['best_fit_chi2']:.1f} for {summary['data_points']} data points; "
         f"R-hat {summary['max_rhat']:.4f}, ESS {summary['min_ess']:.0f}, "
         f"{diverged} divergences, {summary['gradients']} gradients, {summary['wall_s']:.0f} s"
     )

@@ -52,6 +52,16 @@ class ShearSurvey:
         _check(self)
 
     @property
+    def shear(self) -> "ShearSurvey":
+        """Itself: the shear of a survey that may be joint (`data.joint`)."""
+        return self
+
+    @property
+    def distances(self) -> tuple:
+        """No distances; see `data.joint`."""
+        return ()
+
+    @property
     def nbin(self) -> int:
         """Number of tomographic bins."""
         return len(self.nz)
@@ -80,6 +90,17 @@ class ShearSurvey:
         """Return the same survey with other data (ndata,): a mock."""
         return replace(self, data=data, name=name, note=note)
 
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "ShearSurvey":
+        """Return the survey of `arrays` by name. Raises FileError when some are missing or not known."""
+        names = {field.name for field in fields(cls)}
+        if set(arrays) != names:
+            raise FileError(f"arrays missing or not known: {', '.join(sorted(set(arrays) ^ names))}")
+        text = {name: str(arrays[name]) for name in ("name", "note")}
+        citation = tuple(str(line) for line in arrays["citation"])
+        apodisation = float(arrays["apodisation"])
+        return cls(**{**arrays, **text, "citation": citation, "apodisation": apodisation})
+
     def save(self, path: str | Path) -> None:
         """Write an npz file that `load_survey` reads, atomically."""
         arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
@@ -91,18 +112,10 @@ def load_survey(path: str | Path) -> ShearSurvey:
     arrays = read_npz(path)
     if "format" not in arrays or str(arrays.pop("format")) != FORMAT:
         raise FileError(f"{path}: not a survey file of galaxyjax ({FORMAT})")
-    names = {field.name for field in fields(ShearSurvey)}
-    if set(arrays) != names:
-        odd = ", ".join(sorted(set(arrays) ^ names))
-        raise FileError(f"{path}: arrays missing or not known: {odd}")
-    text = {name: str(arrays[name]) for name in ("name", "note")}
-    citation = tuple(str(line) for line in arrays["citation"])
     try:
-        return ShearSurvey(
-            **{**arrays, **text, "citation": citation, "apodisation": float(arrays["apodisation"])}
-        )
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+        return ShearSurvey.from_arrays(arrays)
+    except (DataError, FileError) as error:
+        raise type(error)(f"{path}: {error}") from None
 
 
 def read_twopoint(

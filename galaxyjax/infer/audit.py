@@ -88,7 +88,8 @@ def audit(
         k, z = np.geomspace(*K_TABLE), model.shear.z_nodes
         factors = [np.asarray(model.emulator.factor(one, k, z), float) for one in thetas]
         spectra = [spectrum * factor for spectrum, factor in zip(spectra, factors, strict=True)]
-    chi2 = _chi2_pairs(model, likelihood, stacked, spectra, mesh)
+    others = [model.camb_others(one) for one in thetas] if truth is boltzmann.power else None
+    chi2 = _chi2_pairs(model, likelihood, stacked, spectra, mesh, others)
     report = _report(chi2, {name: flat[name] for name in columns if name != "lp"}, chosen)
     report |= {
         "samples": len(chosen),
@@ -127,15 +128,14 @@ def _spectra(thetas, z, output, executor, truth) -> list[np.ndarray]:
             pool.shutdown(cancel_futures=True)
 
 
-def _chi2_pairs(model, likelihood, points, spectra, mesh: Mesh | None = None) -> np.ndarray:
+def _chi2_pairs(model, likelihood, points, spectra, mesh: Mesh | None = None, others=None) -> np.ndarray:
     """chi2 (n, 2) of samples with the emulator's spectrum and with the truth's, through the same
-    projection.
+    projection; others: of each sample, the truth's distances (m,) or None.
     """
     log_k = np.log(np.geomspace(*K_TABLE))
 
-    def true(values, table):
-        cosmo = model.cosmology(values)
-        return likelihood.chi2(model.shear.project(table, cosmo, model.shift(values), values["A_IA"]))
+    def true(values, table, others=None):
+        return likelihood.chi2(model.from_table(values, table, others))
 
     def table(k, spectrum):
         splines = [CubicSpline(log_k, np.log(row)) for row in spectrum]
@@ -154,7 +154,8 @@ def _chi2_pairs(model, likelihood, points, spectra, mesh: Mesh | None = None) ->
     ours = over(by_row(lambda values: likelihood.chi2(model.vector(values))), points)
     nodes = over(by_row(lambda values: model.shear.k_nodes(model.cosmology(values))), points)
     tables = np.stack([table(k, spectrum) for k, spectrum in zip(nodes, spectra, strict=True)])
-    theirs = over(by_row(lambda row: true(*row)), (points, tables))
+    rows = (points, tables) if others is None or others[0] is None else (points, tables, np.stack(others))
+    theirs = over(by_row(lambda row: true(*row)), rows)
     return np.stack([ours, theirs], axis=1).astype(float)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import galaxyjax
 from galaxyjax.core.errors import ConfigError, FileError
 from galaxyjax.core.files import read_json, write_json
-from galaxyjax.data.survey import ShearSurvey, load_survey
+from galaxyjax.data.joint import JointSurvey, load_any
+from galaxyjax.data.survey import ShearSurvey
 from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.infer import chains as output
 from galaxyjax.infer.evidence import Sequential, sequential
@@ -22,7 +23,7 @@ SURVEY_FILE = "survey.npz"
 
 def run(
     analysis: KiDS1000,
-    survey: ShearSurvey,
+    survey: ShearSurvey | JointSurvey,
     folder: str | Path,
     sampler: Sampler | Sequential = Sampler(),  # noqa: B008 (frozen)
     emulator: str | Emulator = "matter_power",
@@ -34,7 +35,7 @@ def run(
     run is taken up from it), chains.nc, chain_*.txt with .paramnames and .ranges, and, last, summary.json.
 
     Args:
-        analysis: priors and model. survey: data, covariance, n(z).
+        analysis: priors and model. survey: data, covariance, n(z), and distances where joint.
         folder: made when absent; a run of another configuration in it is refused.
         sampler: how to sample and when to stop; Sequential for the evidence.
         emulator: a name on the shelf, a folder, or a loaded Emulator (then `audit` must be told it again).
@@ -73,7 +74,7 @@ def run(
     return output.write(folder, drawn, posterior, {**about, "setup_s": setup})
 
 
-def read_run(folder: str | Path) -> tuple[KiDS1000, ShearSurvey, dict]:
+def read_run(folder: str | Path) -> tuple[KiDS1000, ShearSurvey | JointSurvey, dict]:
     """The analysis, survey and configuration of a run's folder. Raises FileError when it holds none."""
     folder = Path(folder)
     configuration = read_json(folder / CONFIG_FILE)
@@ -81,7 +82,7 @@ def read_run(folder: str | Path) -> tuple[KiDS1000, ShearSurvey, dict]:
         analysis = KiDS1000(**configuration["configuration"])
     except (KeyError, TypeError) as error:
         raise FileError(f"{folder / CONFIG_FILE}: not the configuration of a run ({error})") from None
-    return analysis, load_survey(folder / SURVEY_FILE), configuration
+    return analysis, load_any(folder / SURVEY_FILE), configuration
 
 
 def _claim(folder: Path, configuration: dict) -> None:

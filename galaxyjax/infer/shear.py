@@ -21,8 +21,8 @@ Values = Mapping[str, jax.Array]
 
 @dataclass(frozen=True, eq=False)
 class ShearModel:
-    """Band powers of named values: cosmology in any parameterisation, A_IA, dz_1 ... dz_n, and logT_AGN where
-    used.
+    """Band powers of named values: cosmology in any parameterisation, A_IA, dz_1 ... dz_n, and logT_AGN,
+    eta_IA and m_1 ... m_n where used.
 
     emulator: an Emulator, or anything with its `contract`, `predict` and `sigma8`. Values outside its domain
     are clipped to it and flagged by `inside`, so that gradients stay finite on both sides.
@@ -65,8 +65,23 @@ class ShearModel:
 
     def vector(self, values: Values) -> jax.Array:
         """Band powers (ndata,), dimensionless."""
+        return self.from_table(values, self.table(values, self.cosmology(values)))
+
+    def from_table(self, values: Values, table: jax.Array, others=None) -> jax.Array:
+        """Band powers (ndata,) of a table of P (nz, nell); `others` is for models that have more."""
         cosmo = self.cosmology(values)
-        return self.shear.project(self.table(values, cosmo), cosmo, self.shift(values), values["A_IA"])
+        return self.shear.project(table, cosmo, *self.nuisances(values))
+
+    def camb_others(self, theta: Mapping[str, float]) -> np.ndarray | None:
+        """What the vector has beyond `table`, from CAMB: nothing here, distances in a joint model."""
+        return None
+
+    def nuisances(self, values: Values) -> tuple:
+        """Shifts of n(z) (nbin,), A_IA, eta_IA and m (nbin,), the last two where they have values."""
+        m = None
+        if "m_1" in values:
+            m = jnp.stack([values[name.replace("dz_", "m_")] for name in self.shifts])
+        return self.shift(values), values["A_IA"], values.get("eta_IA", 0.0), m
 
     def shift(self, values: Values) -> jax.Array:
         """Shifts of n(z) (nbin,)."""
@@ -92,7 +107,7 @@ class ShearModel:
         def project(values, modes):
             cosmo = self.cosmology(values)
             table = self.table(values, cosmo)
-            return self.shear.project_modes(table * modes, cosmo, self.shift(values), values["A_IA"])
+            return self.shear.project_modes(table * modes, cosmo, *self.nuisances(values))
 
         k = jax.jit(lambda values: self.shear.k_nodes(self.cosmology(values)))(values)
         k = np.asarray(self.shear.extension.clip(k))

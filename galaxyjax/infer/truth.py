@@ -25,6 +25,7 @@ STEPS = {
     "w0": 0.02,
     "wa": 0.05,
     "A_IA": 0.05,
+    "eta_IA": 0.1,
 }
 SHIFT_STEP = 2e-3  # of n(z)
 
@@ -54,4 +55,4 @@ def truth_vector(model: ShearModel, values: Mapping[str, float], truth=boltzmann
             return jnp.asarray(np.exp(np.stack(rows)), jnp.float64)
 
         table = model.shear.table(power, cosmo)
-        return np.asarray(model.shear.project(table, cosmo, model.shift(values), values["A_IA"]))
+        return np.asarray(model.from_table(values, table, model.camb_others(theta)))

@@ -66,6 +66,28 @@ def transfer(theta, z, settings: CambSettings = CambSettings()):
     """
     camb = _camb()
     theta = {**DEFAULTS, **theta}
+    pars = _parameters(theta, settings)
+    pars.InitPower.set_params(As=2e-9, ns=0.965)
+    # CAMB's kmax is in 1/Mpc, whatever the units of what it returns.
+    kmax = settings.kmax_h * float(theta["h"])
+    redshifts = sorted({float(value) for value in np.atleast_1d(z)}, reverse=True)
+    pars.set_matter_power(redshifts=redshifts, kmax=kmax, silent=True)
+    pars.set_accuracy(AccuracyBoost=settings.accuracy_boost, lAccuracyBoost=settings.l_accuracy_boost)
+    pars.Accuracy.TimeSwitchBoost = settings.time_switch_boost
+    pars.Accuracy.TransferkBoost = settings.transfer_k_boost
+    pars.WantCls = False
+    pars.NonLinear = camb.model.NonLinear_none
+    return camb.get_transfer_functions(pars)
+
+
+def background(theta, settings: CambSettings = CambSettings()):
+    """CAMB results without perturbations: distances, H(z) and r_drag; theta as for `transfer`."""
+    return _camb().get_background(_parameters({**DEFAULTS, **theta}, settings))
+
+
+def _parameters(theta, settings: CambSettings):
+    """CAMB's parameters of one expansion history."""
+    camb = _camb()
     pars = camb.CAMBparams()
     m_nu = float(theta["m_nu"])
     pars.set_cosmology(
@@ -80,17 +102,7 @@ def transfer(theta, z, settings: CambSettings = CambSettings()):
         neutrino_hierarchy=settings.hierarchy,
     )
     pars.set_dark_energy(w=float(theta["w0"]), wa=float(theta["wa"]), dark_energy_model=settings.dark_energy)
-    pars.InitPower.set_params(As=2e-9, ns=0.965)
-    # CAMB's kmax is in 1/Mpc, whatever the units of what it returns.
-    kmax = settings.kmax_h * float(theta["h"])
-    redshifts = sorted({float(value) for value in np.atleast_1d(z)}, reverse=True)
-    pars.set_matter_power(redshifts=redshifts, kmax=kmax, silent=True)
-    pars.set_accuracy(AccuracyBoost=settings.accuracy_boost, lAccuracyBoost=settings.l_accuracy_boost)
-    pars.Accuracy.TimeSwitchBoost = settings.time_switch_boost
-    pars.Accuracy.TransferkBoost = settings.transfer_k_boost
-    pars.WantCls = False
-    pars.NonLinear = camb.model.NonLinear_none
-    return camb.get_transfer_functions(pars)
+    return pars
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ sum_m weight_ij,m P((ell + 1/2) / x_m, z_m).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,20 @@ class Extension:
         values = power(asked, z)
         slope = jnp.log(values[..., -1:] / values[..., -2:-1]) / -math.log(self.slope_from)
         return values[..., :-2] * jnp.exp(slope * jnp.log(k / inside))
+
+
+class Kernels(NamedTuple):
+    """What tracers are made of, at the fine points of a line of sight; lengths in units of c / H0.
+
+    lensing: (nbin, npoint) of convergence. number: (nbin, npoint), n(z) E(z). one_plus_z, growth: (npoint,).
+    measure: (npoint,) dx / x^2 of the integral.
+    """
+
+    lensing: Array
+    number: Array
+    one_plus_z: Array
+    growth: Array
+    measure: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +165,26 @@ class LineOfSight:
         chi = self.node_distances(cosmology)
         return (jnp.asarray(ell, chi.dtype) + 0.5) / chi[:, None]
 
-    def weights(self, cosmology: Cosmology, shift: Array, A_IA: Array) -> Array:
-        """Return weight (npair, nz) with C_ell = weight @ P, for P in units of (c / H0)^3.
+    def weights(
+        self,
+        cosmology: Cosmology,
+        shift: Array,
+        A_IA: Array,
+        eta_IA: Array | float = 0.0,
+        m: Array | None = None,
+    ) -> Array:
+        """Return weight (npair, nz) of shear with shear: C_ell = weight @ P, for P in units of (c / H0)^3.
 
-        shift: (nbin,) shifts of n(z). A_IA: scalar amplitude of the intrinsic alignment.
+        shift: (nbin,) shifts of n(z). A_IA, eta_IA: scalars of the intrinsic alignment. m: (nbin,)
+        multiplicative biases of the shear, or None.
         """
-        dtype = result_dtype(cosmology, shift, A_IA)
+        kernels = self.kernels(cosmology, shift)
+        shear = self.shear_kernel(kernels, cosmology, A_IA, eta_IA, m)
+        return self.fold(shear, shear, kernels.measure, self.pairs)
+
+    def kernels(self, cosmology: Cosmology, shift: Array) -> "Kernels":
+        """Return what every tracer is made of, at the fine points; shift: (nbin,) shifts of n(z)."""
+        dtype = result_dtype(cosmology, shift)
         shape = (self.used, len(self.rule[0]))
         n_nodes = self.redshifts.shifted(jnp.asarray(shift, dtype))
         t = jnp.asarray(self.rule[0], dtype)
@@ -168,16 +197,42 @@ class LineOfSight:
         near = x[: self.used]
 
         growth = growth_factor(cosmology, jnp.asarray(self.growth_z, dtype))
-        growth = dot(self.growth, growth).reshape(shape)
-        alignment = alignment_amplitude(A_IA, cosmology.Omega_m, growth, self.c1_rho_crit)
         lensing = 1.5 * cosmology.Omega_m * one_plus_z * near * self._efficiency(n, x)
-        kernel = (lensing + alignment * rate * n[:, : self.used]).reshape(len(n), -1)
-
         measure = jnp.asarray(self.redshifts.intervals[: self.used, None] * self.rule[1], dtype)
-        measure = (measure / (rate * near**2)).reshape(-1)
+        return Kernels(
+            lensing=lensing.reshape(len(n), -1),
+            number=(rate * n[:, : self.used]).reshape(len(n), -1),
+            one_plus_z=one_plus_z.reshape(-1),
+            growth=dot(self.growth, growth),
+            measure=(measure / (rate * near**2)).reshape(-1),
+        )
+
+    def shear_kernel(
+        self,
+        kernels: "Kernels",
+        cosmology: Cosmology,
+        A_IA: Array,
+        eta_IA: Array | float = 0.0,
+        m: Array | None = None,
+    ) -> Array:
+        """Return the kernel of observed shear (nbin, npoint): lensing and alignment, times 1 + m."""
+        alignment = alignment_amplitude(
+            A_IA, cosmology.Omega_m, kernels.growth, self.c1_rho_crit, kernels.one_plus_z, eta_IA
+        )
+        kernel = kernels.lensing + alignment * kernels.number
+        return kernel if m is None else kernel * (1.0 + jnp.asarray(m, kernel.dtype))[:, None]
+
+    def fold(self, first: Array, second: Array, measure: Array, pairs: np.ndarray) -> Array:
+        """Return weight (npair, nz) of kernels first (na, npoint) and second (nb, npoint).
+
+        pairs: (npair, 2), rows of `first` and of `second`.
+        """
         # Products by one-hot matrices: a gather's gradient is a scatter, which is slow.
-        first, second = (dot(np.eye(len(n))[side], kernel) for side in self.pairs.T)
-        return dot(first * second * measure, self.spline)
+        left, right = (
+            dot(np.eye(len(kernel))[side], kernel)
+            for kernel, side in zip((first, second), pairs.T, strict=True)
+        )
+        return dot(left * right * measure, self.spline)
 
     def _speed(self, cosmology: Cosmology) -> Array:
         """Return dx / dln(1 + z) = (1 + z) / E at distance_z."""

@@ -77,12 +77,14 @@ class Shear:
         bands = band_matrix(nodes, survey.ell_edges, survey.theta_range, survey.apodisation, spin_factor)
         return cls(line, nodes, bands, extension)
 
-    def __call__(self, power: Power, cosmology: Cosmology, shift: Array, A_IA: Array) -> Array:
+    def __call__(
+        self, power: Power, cosmology: Cosmology, shift: Array, A_IA: Array, eta_IA: Array | float = 0.0
+    ) -> Array:
         """Return the band powers (ndata,), mean ell^2 C_ell, dimensionless: pair by pair, bands ascending.
 
-        shift: (nbin,) shifts of n(z), positive to higher z. A_IA: scalar.
+        shift: (nbin,) shifts of n(z), positive to higher z. A_IA, eta_IA: scalars, see `alignment`.
         """
-        return self.project(self.table(power, cosmology), cosmology, shift, A_IA)
+        return self.project(self.table(power, cosmology), cosmology, shift, A_IA, eta_IA)
 
     @property
     def z_nodes(self) -> np.ndarray:
@@ -103,16 +105,35 @@ class Shear:
         k = self.k_nodes(cosmology)
         return self.extension.table(power, k, jnp.asarray(self.z_nodes, k.dtype))
 
-    def project(self, table: Array, cosmology: Cosmology, shift: Array, A_IA: Array) -> Array:
+    def project(
+        self,
+        table: Array,
+        cosmology: Cosmology,
+        shift: Array,
+        A_IA: Array,
+        eta_IA: Array | float = 0.0,
+        m: Array | None = None,
+    ) -> Array:
         """Return the band powers (ndata,) of a table of P (nz, nell); linear in the table."""
-        return self.project_modes(table[None], cosmology, shift, A_IA)[0]
+        return self.project_modes(table[None], cosmology, shift, A_IA, eta_IA, m)[0]
 
-    def project_modes(self, tables: Array, cosmology: Cosmology, shift: Array, A_IA: Array) -> Array:
-        """Return the band powers (r, ndata) of r tables (r, nz, nell), P times relative errors."""
+    def project_modes(
+        self,
+        tables: Array,
+        cosmology: Cosmology,
+        shift: Array,
+        A_IA: Array,
+        eta_IA: Array | float = 0.0,
+        m: Array | None = None,
+    ) -> Array:
+        """Return the band powers (r, ndata) of r tables (r, nz, nell), P times relative errors.
+
+        m: (nbin,) multiplicative biases of the shear that the covariance does not hold already, or None.
+        """
         dtype = result_dtype(tables, cosmology, shift, A_IA)
         if tables.shape[1:] != self.shape:
             raise ConfigError(f"power table: shape {tables.shape[1:]}, expected (nz, nell) = {self.shape}")
-        weights = self.line.weights(cosmology, shift, A_IA).astype(dtype)
+        weights = self.line.weights(cosmology, shift, A_IA, eta_IA, m).astype(dtype)
         # In units of (c/H0)^3, so that float32 stays within its range; bands first, they are fewer than
         # multipoles.
         banded = dot(tables.astype(dtype) / units.HUBBLE_DISTANCE**3, self.bands.T)

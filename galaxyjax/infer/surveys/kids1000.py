@@ -27,9 +27,12 @@ from hashlib import sha256
 import numpy as np
 
 from galaxyjax.core.errors import ConfigError
+from galaxyjax.data.joint import JointSurvey
 from galaxyjax.data.survey import ShearSurvey
 from galaxyjax.emulator.baryons import with_baryons
 from galaxyjax.emulator.emulator import Emulator
+from galaxyjax.infer.distances import Distances
+from galaxyjax.infer.joint import JointModel
 from galaxyjax.infer.posterior import Posterior
 from galaxyjax.infer.priors import CorrelatedNormal, Distribution, Fixed, Prior, Uniform
 from galaxyjax.infer.shear import ShearModel, likelihood_of, shift_names
@@ -37,6 +40,7 @@ from galaxyjax.theory.limber import Extension
 from galaxyjax.theory.shear import Resolution, Shear
 
 Range = tuple[float, float]
+Survey = ShearSurvey | JointSurvey
 FEEDBACK = ("sigma_gas", "sigma_star", "jet")
 
 PUBLISHED = {
@@ -64,6 +68,7 @@ class KiDS1000:
     h: Range = (0.64, 0.82)
     n_s: Range = (0.84, 1.1)
     A_IA: Range = (-6.0, 6.0)
+    eta_IA: Range | float = 0.0  # A_IA evolves as ((1 + z) / 1.62)^eta_IA
     logT_AGN: Range = (7.6, 8.0)
     m_nu: float = 0.06  # eV
     w0: float = -1.0
@@ -78,7 +83,7 @@ class KiDS1000:
     z_max: float = 3.0  # the P integral stops here, lensing efficiencies use all of n(z)
 
     def __post_init__(self):
-        for name in ("S8", "omega_cdm", "omega_b", "h", "n_s", "A_IA", "logT_AGN", *FEEDBACK):
+        for name in ("S8", "omega_cdm", "omega_b", "h", "n_s", "A_IA", "eta_IA", "logT_AGN", *FEEDBACK):
             value = getattr(self, name)
             if isinstance(value, list):  # JSON knows no tuples
                 object.__setattr__(self, name, tuple(value))
@@ -94,24 +99,30 @@ class KiDS1000:
                 "describes the same effect; leave out one"
             )
 
-    def prior(self, survey: ShearSurvey) -> Prior:
+    def prior(self, survey: Survey) -> Prior:
         """The joint prior of cosmological and nuisance parameters."""
         flat = {n: _term(getattr(self, n)) for n in ("S8", "omega_cdm", "omega_b", "h", "n_s", "A_IA")}
         if self.output == "nonlinear_baryons":
             flat["logT_AGN"] = _term(self.logT_AGN)
         if self.baryons:
             flat |= {name: _term(getattr(self, name)) for name in FEEDBACK}
-        shifts = CorrelatedNormal(survey.shift_mean, survey.shift_covariance)
+        if self.eta_IA != 0.0:
+            flat["eta_IA"] = _term(self.eta_IA)
+        shear = survey.shear
+        shifts = CorrelatedNormal(shear.shift_mean, shear.shift_covariance)
         fixed = {name: Fixed(getattr(self, name)) for name in ("m_nu", "w0", "wa")}
-        return Prior({**flat, shift_names(survey.nbin): shifts, **fixed})
+        return Prior({**flat, shift_names(shear.nbin): shifts, **fixed})
 
-    def model(self, emulator: Emulator, survey: ShearSurvey) -> ShearModel:
+    def model(self, emulator: Emulator, survey: Survey) -> ShearModel:
         """Band powers from named values; a value outside the emulator's domain is clipped, and flagged."""
         extension = Extension(k_max=self.k_max, z_max=self.z_max)
-        shear = Shear.from_survey(survey, Resolution(), extension)
+        shear = Shear.from_survey(survey.shear, Resolution(), extension)
         if self.baryons:
             emulator = with_baryons(emulator, self.baryons).for_prior(self._feedback())
-        return ShearModel(emulator.with_policy("clip"), shear, self.output)
+        emulator = emulator.with_policy("clip")
+        if survey.distances:
+            return JointModel(emulator, shear, self.output, Distances(survey.distances))
+        return ShearModel(emulator, shear, self.output)
 
     def _feedback(self) -> dict[str, np.ndarray]:
         """A lattice of the flat prior of the baryons' parameters, over which their error is averaged."""
@@ -119,7 +130,7 @@ class KiDS1000:
         axes = (np.linspace(*end, 33) if end[0] < end[1] else end[:1] for end in ends)
         return dict(zip(FEEDBACK, np.meshgrid(*axes), strict=True))
 
-    def fiducial(self, survey: ShearSurvey) -> Mapping[str, float]:
+    def fiducial(self, survey: Survey) -> Mapping[str, float]:
         """Where the emulator's error is projected: near the published best fit, shifts at their means."""
         middle = {
             "S8": 0.76, "omega_cdm": 0.118, "omega_b": 0.0225, "h": 0.71, "n_s": 0.95, "A_IA": 1.0,
@@ -127,9 +138,12 @@ class KiDS1000:
         }  # fmt: skip
         if self.baryons:
             middle |= {name: float(np.mean(getattr(self, name))) for name in FEEDBACK}
-        return middle | dict(zip(shift_names(survey.nbin), survey.shift_mean.tolist(), strict=True))
+        if self.eta_IA != 0.0:
+            middle["eta_IA"] = float(np.mean(self.eta_IA))
+        shear = survey.shear
+        return middle | dict(zip(shift_names(shear.nbin), shear.shift_mean.tolist(), strict=True))
 
-    def posterior(self, emulator: Emulator, survey: ShearSurvey) -> Posterior:
+    def posterior(self, emulator: Emulator, survey: Survey) -> Posterior:
         """Prior, emulator, projection and likelihood in one pure function."""
         model = self.model(emulator, survey)
         likelihood = likelihood_of(model, survey, self.fiducial(survey) if self.emulator_error else None)
@@ -145,10 +159,11 @@ class KiDS1000:
         return asdict(self)
 
 
-def survey_digest(survey: ShearSurvey) -> str:
+def survey_digest(survey: Survey) -> str:
     """SHA-256 of a survey's numbers."""
-    digest = sha256()
-    for array in (survey.data, survey.covariance, survey.z_mid, survey.nz, survey.shift_mean):
+    digest, shear = sha256(), survey.shear
+    arrays = (shear.data, shear.covariance, shear.z_mid, shear.nz, shear.shift_mean)
+    for array in (*arrays, *(a for part in survey.distances for a in (part.z, part.data, part.covariance))):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
