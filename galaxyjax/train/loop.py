@@ -28,7 +28,7 @@ SAVE_EVERY = 20  # evaluations
 class Data(NamedTuple):
     """Examples of a regression: features (n, m), targets (n, c), weight (n,)."""
 
-    features: jax.Array
+    features: jax.Array  # an array, or a tuple of arrays with the same first axis
     targets: jax.Array
     weight: jax.Array
 
@@ -43,11 +43,14 @@ def fit(
     identity: str,
     label: str = "training",
     mesh: Mesh | None = None,
+    cost: Callable | None = None,
 ):
     """Least squares of ``apply(params, features)`` to targets; returns the best average, and history.
 
     Args:
         apply: (params, (n, m)) -> (n, c).
+        cost: (apply(params, features), targets) -> (n,), of which the weighted mean is made small; the sum of
+            squares of their difference when None.
         data, held_out: training and validation examples, split by simulation.
         folder: of the checkpoints; a run with the same identity goes on from the last one, bit for bit.
         identity: hash of recipe and data; another one in the folder is refused.
@@ -67,7 +70,7 @@ def fit(
     state, data, held_out = jax.device_put((create(params, optimizer), data, held_out), whole)
     folder = Path(folder).absolute()
     _claim(folder, identity)
-    chunk, evaluate = _compiled(apply, optimizer, config, mesh)
+    chunk, evaluate = _compiled(apply, cost or _squares, optimizer, config, mesh)
     # Orbax warns when it is not told where arrays live: on this process's first device.
     options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
     with ocp.CheckpointManager(folder / "checkpoints", options=options) as checkpoints:
@@ -82,7 +85,9 @@ def fit(
                         f"{label}: loss is {loss} at step {int(state.step)}; lower the learning rate"
                     )
                 history.append((int(state.step), loss, held_out_loss))
-                progress.advance(config.evaluate_every, rms=loss**0.5, best=held_out_loss**0.5)
+                root = {"rms": loss**0.5, "best": held_out_loss**0.5}
+                shown = {"loss": loss, "best": held_out_loss} if cost else root
+                progress.advance(config.evaluate_every, **shown)
                 if len(history) % SAVE_EVERY == 0:
                     _save(checkpoints, state, folder, history)
         if checkpoints.latest_step() != int(state.step):
@@ -91,14 +96,20 @@ def fit(
     return jax.tree.map(jnp.asarray, jax.device_get(state.best)), history
 
 
-def _compiled(apply: Callable, optimizer: optax.GradientTransformation, config: FitConfig, mesh: Mesh):
+def _squares(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.square(prediction - target), axis=-1)
+
+
+def _compiled(
+    apply: Callable, cost: Callable, optimizer: optax.GradientTransformation, config: FitConfig, mesh: Mesh
+):
     """One jitted call for `evaluate_every` steps, one for validation."""
     key = jax.random.key(config.seed)
     whole, divided = NamedSharding(mesh, REPLICATED), NamedSharding(mesh, BATCH)
 
     def loss(params, batch: Data):
-        error = apply(params, batch.features) - batch.targets
-        return jnp.sum(batch.weight * jnp.sum(error**2, axis=-1)) / jnp.sum(batch.weight)
+        error = cost(apply(params, batch.features), batch.targets)
+        return jnp.sum(batch.weight * error) / jnp.sum(batch.weight)
 
     def step(state: TrainState, data: Data):
         # A pure function of (seed, step): resuming draws the same examples.
