@@ -236,4 +236,27 @@ SCRIPTS = (
         data=True,
         long=True,
     ),
+    Script(
+        "npe",
+        ("--only", "gaussian"),
+        tuple(
+            Line(
+                f"posterior from maps: width of {name} over Fisher's bound",
+                rf"width of {name} over .*: {NUMBER}",
+                1.2,
+                False,
+            )
+            for name in ("ln_amplitude", "slope")
+        )
+        + (
+            Line(
+                "posterior from maps: TARP over its sampling band",
+                rf"TARP over \d+: {NUMBER} of",
+                1.0,
+                False,
+                "",
+            ),
+        ),
+        long=True,
+    ),
 )

@@ -73,7 +73,7 @@ def gaussian(given) -> dict:
     middle = jnp.zeros((200, 2)) + jnp.array([0.0, -1.0])
     draws = draw_posterior(model, weights, jax.jit(gaussian_maps)(jax.random.key(2), middle), 1000)
     ratio = draws.std(axis=1).mean(axis=0) / bound()
-    fresh = jax.random.uniform(jax.random.key(3), (400, 2), minval=jnp.array(low), maxval=jnp.array(high))
+    fresh = jax.random.uniform(jax.random.key(3), (2000, 2), minval=jnp.array(low), maxval=jnp.array(high))
     drawn = draw_posterior(model, weights, jax.jit(gaussian_maps)(jax.random.key(4), fresh), 1000)
     cover = tarp(drawn, np.asarray(fresh))
     print(f"gaussian: {given.maps} maps, {int(history[-1][0])} steps, {took:.0f} s")
@@ -94,8 +94,7 @@ def report_coverage(cover, p_ranks, names) -> float:
 
 def suite_maps(folder: Path) -> tuple[Pairs, MapPosterior]:
     """ln of the projected density at z = 0 along each axis of every run; theta Omega_m and sigma_8."""
-    from galaxyjax.fields.gravity import Force
-    from galaxyjax.fields.nbody import density
+    from galaxyjax.fields.gravity import Force, density
     from galaxyjax.mesh.topology import build_mesh
     from galaxyjax.simulate.fields import read_run, run_paths
 
@@ -149,7 +148,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=("gaussian", "suite"), default=("gaussian", "suite"))
     parser.add_argument("--truth", type=Path, default=Path("truth/nbody_field/truth"))
     parser.add_argument("--out", type=Path, default=Path("runs/npe"))
-    parser.add_argument("--maps", type=int, default=20_000)
+    parser.add_argument("--maps", type=int, default=40_000)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--suite-steps", type=int, default=800)
     given = parser.parse_args()

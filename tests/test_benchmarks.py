@@ -89,6 +89,20 @@ PRINTED = {
         "force mesh 6 times finer (900 s)      0.10%   0.20%   0.50%   1.03%   2.00%   4.60%  2% to 0.5\n",
         [0.08, 1.03],
     ),
+    "field_level": (
+        "  cosmology         310.2 evaluations a sample, published  600.0: 0.52\n"
+        "  bias              410.2 evaluations a sample, published  600.0: 0.68\n"
+        "  initial modes     210.2 evaluations a sample, published  600.0: 0.35\n",
+        [0.52, 0.68, 0.35],
+    ),
+    "mass_map": ("  pixel r over Wiener's: 1.031\n", [1.031]),
+    "npe": (
+        "gaussian: 40000 maps, 3000 steps, 493 s\n"
+        "  width of ln_amplitude over Fisher's: 1.032\n"
+        "  width of slope over Fisher's: 1.035\n"
+        "  TARP over 2000: 0.82 of its band (inside), p = 0.305\n",
+        [1.032, 1.035, 0.82],
+    ),
     "vnet_mesh": ("0.61 MB; over an eighth times the surface factor: 0.831, asked 1.0\n", [0.831]),
 }
 

@@ -21,7 +21,7 @@ MADE_FROM = {
     "emulators/index.md": "docs/_ext/gathered.py",
 }
 # Minutes of compiling fields; the others run together in seconds.
-SLOW = {"start.md", "jobs/differentiate.md"}
+SLOW = {"start.md", "jobs/differentiate.md", "jobs/maps.md"}
 
 
 def name(path: Path) -> str:
