@@ -58,6 +58,27 @@ def model():
     return TwoPoint.from_histograms(z, sources, lenses, ell, blocks)
 
 
+def test_b_modes_are_alignments_alone(model, power, cosmology, float64):
+    nuisances = Nuisances(jnp.zeros(2), 1.0, lens_shift=jnp.zeros(1), bias=jnp.ones(1))
+    table, linear = model.table(power, cosmology), (jnp.log(K), jnp.log(linear_power(K)))
+    torque = Torque(-0.8, 0.3, 0.6)
+    b = jax.jit(lambda table, linear: project_tatt(model, table, linear, cosmology, nuisances, torque, True))
+    found = np.asarray(b(table, linear))
+    assert np.all(found[:6] > 0.0) and np.all(found[12:] == 0.0)
+    np.testing.assert_allclose(np.asarray(b(2.0 * table, linear)), found, rtol=1e-12)
+
+
+def test_all_grow_as_the_fourth_power_of_the_field(loops):
+    """d ln(spectrum) / d ln P, summed over all wavenumbers of the linear spectrum, is 2."""
+    k, found = loops
+    with jax.enable_x64(True):
+        log_k, log_p = jnp.log(K), jnp.log(linear_power(K))
+        slope = jax.jit(lambda p, ones: jax.jvp(lambda p: templates(k[:3], log_k, p), (p,), (ones,))[1])
+        for value, change in zip(found, slope(log_p, jnp.ones_like(log_p)), strict=True):
+            np.testing.assert_allclose(change, 2.0 * np.asarray(value)[:3], rtol=1e-9)
+
+
+@pytest.mark.slow
 def test_in_the_data_vector(model, power, cosmology, float64):
     """Without torque it is NLA; it is quadratic in (A_IA, A_2) and its slopes are finite differences'."""
     nuisances = {"shift": jnp.zeros(2), "lens_shift": jnp.zeros(1), "bias": jnp.ones(1), "eta_IA": 0.5}
@@ -77,13 +98,3 @@ def test_in_the_data_vector(model, power, cosmology, float64):
     for i in range(3):
         up, down = (np.asarray(value(at.at[i].add(step), table, linear)[0]) for step in (1e-3, -1e-3))
         np.testing.assert_allclose(slopes[:, i], (up - down) / 2e-3, rtol=1e-7, atol=1e-7 * np.abs(up).max())
-
-
-def test_b_modes_are_alignments_alone(model, power, cosmology, float64):
-    nuisances = Nuisances(jnp.zeros(2), 1.0, lens_shift=jnp.zeros(1), bias=jnp.ones(1))
-    table, linear = model.table(power, cosmology), (jnp.log(K), jnp.log(linear_power(K)))
-    torque = Torque(-0.8, 0.3, 0.6)
-    b = jax.jit(lambda table, linear: project_tatt(model, table, linear, cosmology, nuisances, torque, True))
-    found = np.asarray(b(table, linear))
-    assert np.all(found[:6] > 0.0) and np.all(found[12:] == 0.0)
-    np.testing.assert_allclose(np.asarray(b(2.0 * table, linear)), found, rtol=1e-12)
