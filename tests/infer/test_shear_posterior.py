@@ -124,3 +124,19 @@ def test_the_prior_is_the_published_one(survey):
     assert "h" not in KiDS1000(h=0.7).prior(survey).names
     truth = load_truth()["parameters"]
     assert all(low <= truth[name] <= high for name, (low, high) in prior.bounds.items() if name in truth)
+
+
+def test_alignment_may_evolve_and_shear_be_miscalibrated(survey):
+    """eta_IA is sampled when given a range; m_i multiplies pairs (i, j) by (1 + m_i)(1 + m_j)."""
+    analysis = KiDS1000(eta_IA=(-5.0, 5.0))
+    assert "eta_IA" in analysis.prior(survey).names and "eta_IA" not in KiDS1000().prior(survey).names
+    model = analysis.model(standin.emulator(), survey)
+    values = {name: jnp.asarray(value) for name, value in analysis.fiducial(survey).items()}
+    biases = np.array([0.02, -0.01, 0.03, 0.0, 0.01])
+    with_m = values | {f"m_{i + 1}": jnp.asarray(m) for i, m in enumerate(biases)}
+    plain, biased, evolved = (
+        np.asarray(jax.jit(model.vector)(v)) for v in (values, with_m, values | {"eta_IA": jnp.asarray(3.0)})
+    )
+    expected = np.prod(1.0 + biases[survey.pairs - 1], axis=1)
+    np.testing.assert_allclose(biased / plain, np.repeat(expected, survey.nband), rtol=1e-5)
+    assert np.abs(evolved / plain - 1.0).max() > 1e-3
