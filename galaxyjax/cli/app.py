@@ -54,6 +54,7 @@ VERBS = {
     ),
     "massmap": Word("massmap", "Massmap", "dark matter maps: the convergence behind masked, noisy shear"),
     "audit": Word("audit", "Audit", "check a chain against CAMB itself"),
+    "calibrate": Word("calibrate", "Calibrate", "check by simulation that posteriors mean what they say"),
     "explain": Word("explain", "Explain", "why it says so: responses, attributions, what moves a halo"),
     "simulate": Word("simulate", "Simulate", "run the truth that an emulator learns from (resumable)"),
     "train": Word("train", "Train", "train an emulator from its recipe (resumable)"),

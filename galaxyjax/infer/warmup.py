@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def begin(posterior: Posterior, forward: Forward, sampler: Sampler, dtype) -> Run:
     """Fits, and starts every chain at a point where the density is finite."""
     fit = laplace(forward.log_density, posterior.dimension, sampler.seed)
-    position, value = _starts(forward.log_density, fit, sampler, dtype)
+    position, value = starts(forward.log_density, fit, sampler, dtype)
     # The fit's gradient serves until a chain first moves: one transition of a warm-up, a compilation spared.
     d = posterior.dimension
     step = 1.0 / d**0.25 if sampler.kind == "nuts" else 0.3 * d**0.5
@@ -46,7 +46,7 @@ def trajectory(sampler: Sampler, dimension: int, step: float) -> float:
     return max(length / step, 1.0) if sampler.kind == "adjusted-mclmc" else length
 
 
-def _starts(evaluate: Callable, fit: Laplace, sampler: Sampler, dtype):
+def starts(evaluate: Callable, fit: Laplace, sampler: Sampler, dtype):
     """Positions and log densities of all chains; starts outside the domain are drawn again, nearer to the
     peak.
     """
@@ -85,7 +85,7 @@ def adapt_block(run: Run, block: Draws, sampler: Sampler) -> None:
     if not over:
         return
     if run.blocks != ends[-1]:
-        run.inverse_mass = _metric(run.window.position, run.inverse_mass)
+        run.inverse_mass = learnt_metric(run.window.position, run.inverse_mass)
         run.window = Draws(*(leaf[:, :0] for leaf in run.window))
     else:
         run.warmup_gradients = run.gradients
@@ -102,7 +102,7 @@ def energy_change(errors, wanted: float) -> float:
     return float(np.clip(np.log(wanted / max(found.mean(), 1e-12)) / 6.0, -np.log(1.5), np.log(1.5)))
 
 
-def _metric(position, previous) -> np.ndarray:
+def learnt_metric(position, previous) -> np.ndarray:
     """Covariance of all chains' draws (chains, draws, d), shrunk towards the previous metric.
 
     The weight of the previous one is that of 5 d draws: a window holds some hundred correlated draws in d =
