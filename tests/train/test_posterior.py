@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from galaxyjax.core.errors import ConfigError, DataError
-from galaxyjax.infer.coverage import tarp
+from galaxyjax.infer.ranks import judge, tarp
 from galaxyjax.mesh.topology import build_mesh
 from galaxyjax.models.map_posterior import MapPosterior
 from galaxyjax.train.config import FitConfig
@@ -41,7 +41,9 @@ def test_the_exact_posterior_is_found(trained):
     np.testing.assert_allclose(draws.std(axis=1)[middle].mean(), SIGMA / CELLS, rtol=0.15)
     off = draws.mean(axis=1)[middle, 0] - fresh.maps.mean((1, 2, 3))[middle]
     assert np.sqrt(np.mean(off**2)) < 0.4 * SIGMA / CELLS
-    assert tarp(draws, fresh.theta).p > 1e-3
+    rng = np.random.default_rng(0)
+    shares = tarp(fresh.theta, draws, rng.uniform(-1, 1, fresh.theta.shape), rng)
+    assert judge(["TARP"], shares[:, None])[0].p > 1e-3
 
 
 @pytest.mark.slow
