@@ -43,7 +43,7 @@ def main() -> int:
     import galaxyjax
     from galaxyjax.cli.infer import read_survey
     from galaxyjax.cli.pool import worker_pool
-    from galaxyjax.infer.calibrate import TARP, calibrate
+    from galaxyjax.infer.calibrate import calibrate
     from galaxyjax.infer.ensemble import Effort
     from galaxyjax.infer.mocks import shear_family, shear_mocks
     from galaxyjax.infer.surveys.kids1000 import KiDS1000
@@ -72,36 +72,36 @@ def main() -> int:
         results[name] = calibrate(family, mocks.truths, mocks.data, folder, effort)
         show(name, results[name])
     if given.store:
-        store(results, made, TARP)
+        store(results, made)
     first = results.get("with the emulator's error")
     return int(first is not None and not first.passes and not given.quick)
 
 
 def show(name: str, found) -> None:
-    worst = min(found.verdicts[:-1], key=lambda one: one.p)
+    worst = min(found.verdicts, key=lambda one: one.p)
     content = found.as_dict()
     print(
         f"\n{name}: {'passes' if found.passes else 'FAILS'}; smallest p {worst.p:.2g} ({worst.name}), asked "
-        f"{content['asked_p']:.2g}; TARP p {found.verdicts[-1].p:.2g}; effective draws "
+        f"{content['asked_p']:.2g}; TARP p {found.tarp.p:.2g}; effective draws "
         f"{content['smallest_ess']:.0f} to {content['median_ess']:.0f} (median); {found.gradients} "
         f"gradients, {found.wall_s:.0f} s"
     )
-    for one in found.verdicts:
+    for one in (*found.verdicts, found.tarp):
         print(f"  {one.name:<16} p {one.p:8.2g}  bias {one.bias:+5.1f}  width {one.width:+5.1f}  {one.how}")
     sys.stdout.flush()
 
 
-def store(results, made: float, tarp: str) -> None:
+def store(results, made: float) -> None:
     """Numbers and figures for the manual."""
-    from galaxyjax.report.calibration import coverage_figure, rank_figure
+    from galaxyjax.report.calibration import calibration_figure, coverage_figure
 
     STORED.mkdir(parents=True, exist_ok=True)
     content = {"date": time.strftime("%Y-%m-%d"), "truth_s": made}
     content["cases"] = {name: one.as_dict() for name, one in results.items()}
     (STORED / "kids1000.json").write_text(json.dumps(content, indent=1) + "\n")
     first = next(iter(results.values()))
-    rank_figure(STORED / "ranks.png", {**first.ranks, tarp: first.tarp}, first.verdicts)
-    coverage_figure(STORED / "coverage.png", {name: one.tarp for name, one in results.items()})
+    calibration_figure(STORED / "ranks.png", first.verdicts, first.ranks, first.tarp, first.tarp_ranks)
+    coverage_figure(STORED / "coverage.png", {name: one.tarp_ranks for name, one in results.items()})
 
 
 if __name__ == "__main__":

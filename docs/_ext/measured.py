@@ -40,8 +40,7 @@ def _calibration(folder: Path) -> list[str]:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, case in content["cases"].items():
-        *parameters, tarp = case["verdicts"].values()
-        smallest = min(one["p"] for one in parameters)
+        smallest, tarp = min(one["p"] for one in case["quantities"].values()), case["tarp"]
         verdict = "calibrated" if case["passes"] else "**not calibrated**"
         rows.append(
             f"| {name} | {verdict} | {smallest:.2g} | {case['asked_p']:.2g} | {tarp['p']:.2g} "
