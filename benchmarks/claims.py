@@ -133,6 +133,39 @@ SCRIPTS = (
         data=True,
     ),
     Script(
+        "samplers",
+        ("--only", "nuts", "mclmc"),
+        (
+            Line(
+                "KiDS-1000, NUTS: effective draws a gradient, 4000 drawn", rf"^nuts +{NUMBER}", 0.07, True, ""
+            ),
+            Line("KiDS-1000, MCLMC: effective draws a gradient", rf"^mclmc +{NUMBER}", 0.12, True, ""),
+            Line(
+                "KiDS-1000, MCLMC: largest difference of a mean from NUTS's",
+                rf"^mclmc .* {NUMBER} +\S+ +\S+ \S+$",
+                0.1,
+                False,
+                " sigma",
+            ),
+        ),
+        data=True,
+    ),
+    Script(
+        "calibration",
+        ("--folder", "calibration"),
+        (
+            Line(
+                "KiDS-1000, 200 mocks by CAMB: smallest p of the ranks",
+                rf"^with the emulator's error: .*smallest p {NUMBER}",
+                0.01 / 13,
+                True,
+                "",
+            ),
+        ),
+        data=True,
+        long=True,
+    ),
+    Script(
         "bandpowers",
         (),
         (

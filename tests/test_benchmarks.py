@@ -68,6 +68,17 @@ PRINTED = {
         "   0  warm     12.1 s   14 s   20 s  1.0031   520  4 x 900     9000    0.080        0     0 ...\n",
         [21.9, 0.08],
     ),
+    "samplers": (
+        "nuts                   0.078       A_IA  1.0021  4061      51786   659  0.424\n"
+        "mclmc                  0.228    omega_m  1.0011  2508      11000   183  0.070"
+        "   0.046  0.023  0.969 1.062\n",
+        [0.078, 0.228, 0.046],
+    ),
+    "calibration": (
+        "with the emulator's error: passes; smallest p 0.021 (h), asked 0.00077; TARP p 0.4; ...\n"
+        "half the covariance: FAILS; smallest p 1e-09 (S8), asked 0.00077; TARP p 0.001; ...\n",
+        [0.021],
+    ),
     "bandpowers": (
         "A_IA +1, ln10A_s 2.95, all of P, fine nodes       0.00080   0.000002   0.0010\n"
         "A_IA +1, ln10A_s 2.95, the likelihood's           0.00110   0.000003   0.0010\n"

@@ -25,8 +25,42 @@ def page(root: Path) -> str:
                 f"### {folder.name} {version}\n\n{found}\n\nAgain: `galaxyjax validate emulators/"
                 f"{folder.name}`. [The whole card](emulators/{folder.name}.md)."
             )
+    parts += _calibration(root / "benchmarks" / "results" / "calibration")
     parts.append(_speed(root / "benchmarks" / "results"))
     return "\n\n".join(parts) + "\n"
+
+
+def _calibration(folder: Path) -> list[str]:
+    """The last stored calibration by simulation, with its figures; nothing when there is none."""
+    if not (folder / "kids1000.json").is_file():
+        return []
+    content = json.loads((folder / "kids1000.json").read_text("utf-8"))
+    rows = [
+        "| posteriors | | smallest p | asked | TARP's p | draws a mock |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, case in content["cases"].items():
+        smallest, tarp = min(one["p"] for one in case["quantities"].values()), case["tarp"]
+        verdict = "calibrated" if case["passes"] else "**not calibrated**"
+        rows.append(
+            f"| {name} | {verdict} | {smallest:.2g} | {case['asked_p']:.2g} | {tarp['p']:.2g} "
+            f"| {case['draws']} |"
+        )
+    mocks = next(iter(content["cases"].values()))["mocks"]
+    figures = "\n\n".join(
+        f"```{{figure}} ../benchmarks/results/calibration/{name}.png\n:alt: {alt}\n:width: 100%\n\n"
+        f"{text}\n```"
+        for name, alt, text in (
+            ("ranks", "Ranks of truths", "Ranks of truths less uniform ones, with their 95% band."),
+            ("coverage", "Coverage", "Share of truths within credible regions of all parameters at once."),
+        )
+    )
+    return [
+        f"## Calibration\n\n{mocks} mock surveys of KiDS-1000 with spectra from CAMB, their posteriors by "
+        f"the emulator ({content['date']}; `python benchmarks/calibration.py --folder DIR --store`).\n\n"
+        + "\n".join(rows),
+        figures,
+    ]
 
 
 def _speed(folder: Path) -> str:

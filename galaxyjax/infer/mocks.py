@@ -19,10 +19,9 @@ from galaxyjax.data.survey import ShearSurvey
 from galaxyjax.emulator.emulator import Emulator
 from galaxyjax.infer.audit import K_TABLE
 from galaxyjax.infer.ensemble import Family
-from galaxyjax.infer.likelihood import gaussian
 from galaxyjax.infer.parameters import AMPLITUDES, COSMOLOGICAL, REFERENCE_LN10A_S
 from galaxyjax.infer.posterior import Posterior
-from galaxyjax.infer.shear import ShearModel
+from galaxyjax.infer.shear import ShearModel, likelihood_of
 from galaxyjax.infer.surveys.kids1000 import KiDS1000, survey_digest
 from galaxyjax.infer.truth import truth_vector
 from galaxyjax.simulate import boltzmann
@@ -47,10 +46,7 @@ def shear_family(analysis: KiDS1000, emulator: Emulator, survey: ShearSurvey, sc
     scale: multiplies the covariance that the posteriors are told, to show what a wrong one does.
     """
     model, prior = analysis.model(emulator, survey), analysis.prior(survey)
-    modes = None
-    if analysis.emulator_error and model.emulator.error is not None:
-        modes = model.error_modes(analysis.fiducial(survey))
-    fixed = gaussian(survey.data, survey.covariance, modes, name=survey.name)
+    fixed = likelihood_of(model, survey, analysis.fiducial(survey) if analysis.emulator_error else None)
     fixed = replace(fixed, scale=fixed.scale / scale**0.5)
 
     def posterior(data) -> Posterior:

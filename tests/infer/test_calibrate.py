@@ -15,14 +15,14 @@ from galaxyjax.infer.posterior import Posterior
 from galaxyjax.infer.priors import Normal, Prior, Uniform
 from galaxyjax.infer.ranks import band, ecdf_difference, judge, ranks, tarp
 
-D, N, M = 3, 6, 200
+D, N, M = 3, 6, 120
 RNG = np.random.default_rng(8)
 DESIGN = RNG.normal(size=(N, D)) * np.array([3.0, 1.0, 0.3])
 TRUTHS = RNG.standard_normal((M, D))
 DATA = TRUTHS @ DESIGN.T + RNG.standard_normal((M, N))
 COVARIANCE = np.linalg.inv(np.eye(D) + DESIGN.T @ DESIGN)
 NAMES = ("a", "b", "c")
-EFFORT = Effort(draws=40, ess=80.0, r_hat=1.1, at_once=40, block=25)
+EFFORT = Effort(draws=40, ess=60.0, r_hat=1.15, at_once=40, block=50, warmup=(1, 1))
 
 
 def family(variance: float = 1.0, shift: float = 0.0) -> Family:
@@ -54,7 +54,7 @@ def right():
 def test_a_conjugate_model_is_calibrated(right):
     right.check()
     assert right.passes and right.names == (*NAMES, LIKELIHOOD) and right.ranks.shape == (M, 4)
-    assert right.short == 0 and right.ess.min() >= 80.0
+    assert right.short == 0 and right.ess.min() >= 60.0
     assert min(one.p for one in right.verdicts) > 0.01 / 4 and right.tarp.p > 0.01
 
 
@@ -73,7 +73,7 @@ def test_the_draws_of_all_data_sets_have_the_conjugate_moments():
 def test_half_the_covariance_is_over_confident_and_the_message_says_so():
     with pytest.raises(Miscalibrated, match="over-confident") as caught:
         calibrate(family(variance=0.5), TRUTHS, DATA, effort=EFFORT).check()
-    assert LIKELIHOOD in str(caught.value) or "a " in str(caught.value)
+    assert LIKELIHOOD in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ class Killed(Exception):
 
 
 def test_finished_mocks_are_kept(tmp_path, monkeypatch, right):
-    """Killed after two groups of five, taken up: the same ranks, and only what was missing is sampled."""
+    """Killed after two groups of three, taken up: the same ranks, and only what was missing is sampled."""
     drawn, draw = [], Ensemble.draw
 
     def dies(self, data, seeds):
@@ -124,7 +124,7 @@ def test_finished_mocks_are_kept(tmp_path, monkeypatch, right):
     with pytest.raises(Killed):
         calibrate(family(), TRUTHS, DATA, tmp_path, EFFORT)
     again = calibrate(family(), TRUTHS, DATA, tmp_path, EFFORT)
-    assert len(drawn) == 6 and len(list(tmp_path.glob("group_*.npz"))) == 5
+    assert len(drawn) == 4 and len(list(tmp_path.glob("group_*.npz"))) == 3
     np.testing.assert_array_equal(again.ranks, right.ranks)
     with pytest.raises(ConfigError, match="another calibration"):
         calibrate(family(2.0), TRUTHS, DATA, tmp_path, EFFORT)
@@ -132,7 +132,7 @@ def test_finished_mocks_are_kept(tmp_path, monkeypatch, right):
 
 def test_posteriors_that_were_sampled_too_little_say_nothing(monkeypatch):
     few = calibrate(
-        family(), TRUTHS[:40], DATA[:40], effort=replace(EFFORT, max_draws=25, warmup=(1,), draws=100)
+        family(), TRUTHS[:40], DATA[:40], effort=replace(EFFORT, max_draws=50, warmup=(1,), draws=190)
     )
     assert not few.passes
     with pytest.raises(Miscalibrated, match="effective draws"):
