@@ -59,7 +59,10 @@ def ess_tail(draws) -> np.ndarray:
     """The smaller effective sample size of the 5% and 95% quantiles -> (q,)."""
     draws = np.asarray(draws, np.float64)
     low, high = np.quantile(draws, (0.05, 0.95), axis=(0, 1))
-    return np.minimum(_ess(_split(draws <= low)), _ess(_split(draws <= high)))
+    below = draws <= high
+    # A stuck chain repeats its extreme; then nothing lies above, and the indicator would be constant.
+    below = np.where(below.all(axis=(0, 1)), draws < high, below)
+    return np.minimum(_ess(_split(draws <= low)), _ess(_split(below)))
 
 
 def _split(draws) -> np.ndarray:

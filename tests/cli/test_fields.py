@@ -55,6 +55,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_from_an_empty_folder_to_a_card(command, folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     for made in (2, 0):  # whole runs are kept

@@ -56,6 +56,7 @@ def test_pressure_is_that_of_the_ideal_gas(emulator):
     np.testing.assert_allclose(np.sqrt(speed), 374.8, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_tsz_map_has_its_slope_by_sigma_8_and_phases_from_initial_conditions(emulator, float64):
     """White noise and cosmology -> matter -> baryons -> Compton y: one gradient, against differences."""
     mesh, force = build_mesh("x=2"), Force(refine=1, scheme="tsc", halo=4.0)

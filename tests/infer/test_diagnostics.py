@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from galaxyjax.infer.diagnostics import convergence
+from galaxyjax.infer.diagnostics import convergence, ess_tail
 
 
 def chains(kind: str, rng) -> np.ndarray:
@@ -41,3 +41,9 @@ def test_independent_draws_count_themselves_and_a_stuck_chain_is_seen():
     # A column that never moves has no diagnostics, and must not pass for converged.
     still = convergence(np.zeros((4, 100, 1)))
     assert still.max_r_hat == np.inf and still.min_ess == 0.0
+
+
+def test_a_chain_that_repeats_its_extreme_has_a_small_tail_size_not_none():
+    draws = np.random.default_rng(0).normal(size=(2, 40, 1))
+    draws[0, 20:] = 5.0
+    assert 0 < ess_tail(draws)[0] < 20

@@ -74,6 +74,7 @@ def test_with_a_linear_model_the_posterior_is_the_wiener_filters(float64):
     np.testing.assert_allclose(there - at_rest, away, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_coordinates_change_nothing_but_themselves(float64):
     """Other centres, factors and narrowings are the same point of the same density, up to their Jacobian."""
     posterior, noise = made(Linear())

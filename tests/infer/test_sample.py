@@ -115,6 +115,7 @@ def test_a_banana_has_its_moments():
     assert np.corrcoef(y, x**2)[0, 1] == pytest.approx(np.sqrt(0.5 / 0.75), abs=0.06)
 
 
+@pytest.mark.slow
 def test_true_values_have_uniform_ranks_among_the_draws():
     """Simulation-based calibration (Talts et al. 2018), 60 data sets in one run: independent parameters, each
     with its own.

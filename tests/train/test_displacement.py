@@ -42,6 +42,7 @@ def source(tmp_path_factory):
     return DisplacementSuite(MODEL, SUITE, held_out_runs=1, snapshots=2, folder=folder)
 
 
+@pytest.mark.slow
 def test_a_turned_box_has_the_same_matter_turned():
     """A symmetry of the cube about site 0: the painted density is the same numbers in other places."""
     rng, mesh = np.random.default_rng(3), build_mesh("x=1")

@@ -67,6 +67,7 @@ def test_a_checkpoint_of_two_processes_goes_on_on_8_4_2_and_1_devices(two_by_fou
         np.testing.assert_allclose(list(rest.values()), list(expected.values()), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_told_to_stop_at_one_rank_then_killed_thrice_the_weights_are_the_same(two_by_four, recipe, tmp_path):
     job = Job(recipe, tmp_path, 2, 4)
     job.until(lambda: job.saved)

@@ -109,6 +109,7 @@ class Interrupted(Product):
         return super().batch(mesh, size, seed, step)
 
 
+@pytest.mark.slow
 def test_a_training_leaves_the_pipeline_and_comes_back(tmp_path, monkeypatch):
     """Four steps with stages, four without, four with stages and other microbatches: one device's losses."""
     identity = STAGED.identity()

@@ -19,6 +19,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_cobaya_samples_with_its_own_sampler(exact, monkeypatch):
     pytest.importorskip("cobaya")
@@ -37,6 +38,7 @@ def test_cobaya_samples_with_its_own_sampler(exact, monkeypatch):
     assert chain.mean("sigma8") == pytest.approx(amplitude, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_scipy_and_emcee_through_the_numpy_door(exact):
     pytest.importorskip("emcee")
