@@ -212,7 +212,8 @@ from test_sample import linear
 from galaxyjax.infer.sample import Sampler, sample
 for kind in sys.argv[1:]:
     counts = (1, 4, 8) if kind == "nuts" else (1, 8)
-    atol = 1e-5 if kind == "mclmc" else 1e-7  # nothing rejects, and the flow magnifies rounding
+    # Measured: 1e-8 typically, 3e-7 at most. Unadjusted, nothing rejects, and the flow magnifies rounding.
+    atol = 1e-5 if kind == "mclmc" else 1e-6
     sampler = Sampler(kind=kind, chains=8, dtype="float64", ess=1e9, max_draws=50, warmup=(1, 1))
     draws = [sample(linear(), sampler, devices=jax.devices()[:devices]).draws for devices in counts]
     for other in draws[1:]:
