@@ -41,6 +41,8 @@ LABELS = {
     "wa": r"w_a",
     "A_IA": r"A_{\rm IA}",
     "logT_AGN": r"\log_{10}T_{\rm AGN}",
+    "eta_IA": r"\eta_{\rm IA}",
+    "r_drag": r"r_{\rm drag}/{\rm Mpc}",
     "sigma_gas": r"\Delta f_{\rm gas}",
     "sigma_star": r"\Delta M_*",
     "jet": r"f_{\rm jet}",

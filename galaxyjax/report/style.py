@@ -41,6 +41,8 @@ LABELS = {
     "w0": r"$w_0$",
     "wa": r"$w_a$",
     "logT_AGN": r"$\log_{10}(T_{\rm AGN}/{\rm K})$",
+    "eta_IA": r"$\eta_{\rm IA}$",
+    "r_drag": r"$r_{\rm drag}$ [Mpc]",
     "sigma_gas": r"$\Delta f_{\rm gas}\ [\sigma]$",
     "sigma_star": r"$\Delta M_*\ [\sigma]$",
     "jet": "jet fraction",
