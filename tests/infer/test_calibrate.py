@@ -50,8 +50,16 @@ def exact(variance: float = 1.0, shift: float = 0.0, count: int = 400, draws: in
 
 
 @pytest.fixture(scope="module")
-def right():
-    return calibrate(family(), TRUTHS, DATA, effort=EFFORT)
+def ensemble():
+    """Compiled once, for all calibrations of the right model."""
+    return Ensemble(family(), D, EFFORT)
+
+
+@pytest.fixture(scope="module")
+def right(ensemble):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Ensemble", lambda *_: ensemble)
+        return calibrate(family(), TRUTHS, DATA, effort=EFFORT)
 
 
 def test_a_conjugate_model_is_calibrated(right):
@@ -115,7 +123,7 @@ class Killed(Exception):
     pass
 
 
-def test_finished_mocks_are_kept(tmp_path, monkeypatch, right):
+def test_finished_mocks_are_kept(tmp_path, monkeypatch, right, ensemble):
     """Killed after two groups of three, taken up: the same ranks, and only what was missing is sampled."""
     drawn, draw = [], Ensemble.draw
 
@@ -126,6 +134,7 @@ def test_finished_mocks_are_kept(tmp_path, monkeypatch, right):
         return draw(self, data, seeds)
 
     monkeypatch.setattr(Ensemble, "draw", dies)
+    monkeypatch.setattr(module, "Ensemble", lambda *_: ensemble)
     with pytest.raises(Killed):
         calibrate(family(), TRUTHS, DATA, tmp_path, EFFORT)
     again = calibrate(family(), TRUTHS, DATA, tmp_path, EFFORT)
