@@ -25,6 +25,20 @@ def expansion(cosmology: Cosmology, z: Array) -> Array:
     return jnp.sqrt(sum(_densities(cosmology, -jnp.log1p(z), dtype)))
 
 
+@jax.jit
+def early_expansion(cosmology: Cosmology, a: Array) -> Array:
+    """Return a^2 E(a), shape of a, of order 0.01 as a -> 0, where E overflows slopes in float32."""
+    a = jnp.asarray(a)
+    h2 = cosmology.h**2
+    kinetic, today = (
+        _neutrinos(cosmology, a, a.dtype)[0],
+        _neutrinos(cosmology, jnp.ones((), a.dtype), a.dtype)[0],
+    )
+    dark = 1.0 - cosmology.Omega_m - (units.OMEGA_GAMMA + today) / h2
+    power = (1.0 - 3.0 * (cosmology.w0 + cosmology.wa)) * jnp.log(a) - 3.0 * cosmology.wa * (1.0 - a)
+    return jnp.sqrt(cosmology.Omega_m * a + (units.OMEGA_GAMMA + kinetic) / h2 + dark * jnp.exp(power))
+
+
 def hubble(cosmology: Cosmology, z: Array) -> Array:
     """Return H(z) in km/s per Mpc/h (100 at z = 0 for every h), shape of z."""
     return 100.0 * expansion(cosmology, z)

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from galaxyjax.core import units
-from galaxyjax.core.background import expansion
+from galaxyjax.core.background import early_expansion
 from galaxyjax.core.cosmology import Cosmology
 
 # ln z_drag = sum_ij c_ij x^i y^j + m_nu (d_0 + d_1 x + d_2 y), x and y the logarithms of omega_b / 0.0224 and
@@ -58,7 +58,7 @@ def sound_horizon(cosmology: Cosmology, z: Array) -> Array:
     a = u**2
     ratio = 0.75 * cosmology.omega_b / units.OMEGA_GAMMA * a
     # dr = c_s da / (a^2 H) and da = 2 u du.
-    speed = a**2 * expansion(cosmology, 1.0 / a - 1.0)
+    speed = early_expansion(cosmology, a)
     integrand = 2.0 * u / (speed * jnp.sqrt(3.0 * (1.0 + ratio)))
     integral = jnp.sum(jnp.asarray(_WEIGHTS, z.dtype) * integrand, axis=-1) / jnp.sqrt(1.0 + z)
     return units.HUBBLE_DISTANCE * integral
