@@ -170,8 +170,8 @@ class Validate:
         write_card(folder, saved.contract)
 
     def _show(self, comparisons, checks) -> None:
-        from galaxyjax.report.card import per_cent
         from galaxyjax.report.validation import COLUMNS, error_rows, gradient_rows
+        from galaxyjax.report.words import per_cent
 
         rows = [
             (output, part, str(n["cosmologies"]), *(per_cent(n[c]) if c in n else "-" for c in COLUMNS))

@@ -13,7 +13,7 @@ from galaxyjax.core.errors import ConfigError
 from galaxyjax.emulator.field import FieldEmulator
 from galaxyjax.emulator.hydro import BaryonPrediction, HydroEmulator
 from galaxyjax.fields import nbody
-from galaxyjax.fields.gravity import Force, density
+from galaxyjax.fields.gravity import Force, density, fitted
 from galaxyjax.simulate.fields import cosmology_of, linear_field
 
 FORCE = Force(refine=2, scheme="tsc", halo=10.0)
@@ -40,9 +40,12 @@ def matter_of(
         return made.density(scheme="tsc")
     theta = {name: jnp.asarray(value, white_noise.dtype) for name, value in theta.items()}
     modes = linear_field(theta, white_noise, box_size, mesh)
-    options = dict(box_size=box_size, steps=STEPS, z_start=Z_START, force=force)
+    cells = white_noise.shape[0]
+    options = dict(box_size=box_size, steps=STEPS, z_start=Z_START)
+    options["force"] = fitted(force, cells, box_size, mesh)
     moved, _ = nbody.nbody(modes, cosmology_of(theta), jnp.asarray(z, white_noise.dtype), mesh, **options)
-    return density(moved, box_size, mesh, Force(refine=1, scheme="tsc", halo=force.halo))
+    painted = fitted(Force(refine=1, scheme="tsc", halo=force.halo), cells, box_size, mesh)
+    return density(moved, box_size, mesh, painted)
 
 
 def baryons(

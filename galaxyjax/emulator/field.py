@@ -16,7 +16,7 @@ from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.emulator import domain
 from galaxyjax.emulator.on_grid import OnGrid
 from galaxyjax.fields import nbody
-from galaxyjax.fields.gravity import Force, density
+from galaxyjax.fields.gravity import Force, density, fitted
 from galaxyjax.mesh.topology import GRID, LATTICE
 from galaxyjax.simulate.fields import cosmology_of, linear_field
 
@@ -49,7 +49,8 @@ class FieldPrediction:
     def density(self, cells: int | None = None, scheme: str = "cic") -> jax.Array:
         """Return the density contrast (cells, cells, cells) that the particles paint, sharded as a grid.
 
-        cells: a multiple of the lattice's; as many when not given. Raises ConfigError for another number.
+        cells: a multiple of the lattice's; as many when not given. Raises ConfigError for another number,
+        DataError as `held`.
         """
         n = self.displacement.shape[0]
         cells = n if cells is None else cells
@@ -58,8 +59,8 @@ class FieldPrediction:
                 f"density: cells = {cells} must be a multiple of the lattice's {n}; "
                 "average a finer grid for a coarser one"
             )
-        force = Force(refine=cells // n, halo=self.halo, scheme=scheme)
-        return _paint(self.displacement, self.box_size, self.mesh, force)
+        force = fitted(Force(refine=cells // n, halo=self.halo, scheme=scheme), n, self.box_size, self.mesh)
+        return held(_paint(self.displacement, self.box_size, self.mesh, force), force.halo, self.halo)
 
     @property
     def positions(self) -> jax.Array:
@@ -99,7 +100,8 @@ class FieldEmulator(OnGrid):
             power: k in h/Mpc -> linear P(k) today in (Mpc/h)^3, in place of Eisenstein & Hu's of theta.
 
         Differentiable in theta, white_noise, z and weights. Raises DataError for noise of the wrong rank,
-        ConfigError where spacing, lattice and mesh do not fit, DomainError outside the domain.
+        ConfigError where spacing, lattice and mesh do not fit, DomainError outside the domain, DataError as
+        `held`.
         """
         shape = np.shape(white_noise)
         if len(shape) != 3 or len(set(shape)) != 1 or not jnp.issubdtype(white_noise.dtype, jnp.floating):
@@ -108,7 +110,26 @@ class FieldEmulator(OnGrid):
             )
         mesh, x, z = self._checked(theta, white_noise, box_size, z, mesh)
         moved = _call(self, x, white_noise, z, float(box_size), mesh, power)
+        if self.model.steps:
+            force = fitted(self.model.force, shape[0], box_size, mesh)
+            held(moved[0], force.halo, self.model.halo)
         return FieldPrediction(*moved, float(box_size), mesh, self.model.halo)
+
+
+def held(values: jax.Array, halo: float, asked: float) -> jax.Array:
+    """Return a field whose particles met a halo shorter than `asked`, Mpc/h, since blocks are thin.
+
+    Raises DataError where one strayed further; inside `jit` the field is NaN, as with any halo.
+    """
+    if halo < asked and not isinstance(values, jax.core.Tracer) and bool(_any_nan(values)):
+        raise DataError(
+            f"a particle moved further than {halo:.3g} Mpc/h, all that this mesh can hold of "
+            f"the halo of {asked:g}; use fewer devices along x and y, or a larger box"
+        )
+    return values
+
+
+_any_nan = jax.jit(lambda values: jnp.isnan(values).any())
 
 
 @partial(jax.jit, static_argnames=("box_size", "mesh", "power"))

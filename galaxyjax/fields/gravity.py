@@ -11,7 +11,7 @@ the lattice's own grain where the mesh is finer than it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from galaxyjax.core.errors import ConfigError, unknown_name
 from galaxyjax.fields import paint
 from galaxyjax.mesh import fft, particles
-from galaxyjax.mesh.topology import GRID, LATTICE, REPLICATED, axis_size, check_field
+from galaxyjax.mesh.topology import GRID, LATTICE, REPLICATED, SPATIAL, axis_size, check_field
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,26 @@ def check_lattice(shape: tuple[int, ...], mesh: Mesh, force: Force) -> None:
             f"force mesh: {shape[1] * force.refine} cells along y do not divide over "
             f"x={axis_size(mesh, 'x')}, as the distributed FFT asks; choose another mesh"
         )
+
+
+def fitted(force: Force, cells: int, box_size: float, mesh: Mesh) -> Force:
+    """Return `force` with a halo no wider than a device's block of a lattice of cells^3 holds.
+
+    Values stay the same where no particle strays further than that; where one does they are NaN, as with any
+    halo. Raises ConfigError when blocks are thinner than a cloud.
+    """
+    fine, reach, halo = cells * force.refine, _REACH[force.scheme], force.halo
+    for name in SPATIAL:
+        parts = axis_size(mesh, name)
+        if parts > 1:
+            # A hair less, so that rounding does not add a cell.
+            halo = min(halo, (fine // parts - reach) * (box_size / fine) * (1.0 - 1e-6))
+    if not halo > 0:
+        raise ConfigError(
+            f"force: blocks of {cells} lattice cells over {mesh.shape} are thinner than a cloud; use fewer "
+            "devices along x and y"
+        )
+    return replace(force, halo=halo)
 
 
 _REACH = {"cic": 1, "tsc": 2}

@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from galaxyjax.core.background import growth_factor
 from galaxyjax.core.cosmology import Cosmology
 from galaxyjax.core.errors import ConfigError
-from galaxyjax.fields import lpt, nbody
+from galaxyjax.fields import gravity, lpt, nbody
 from galaxyjax.fields.gravity import Force
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.collect import varying
@@ -117,7 +117,7 @@ class Displacement:
         first, growth = lpt.first_order(modes, mesh), growth_factor(cosmology, z)
         if self.steps:
             options = dict(box_size=box_size, steps=self.steps, z_start=self.z_start, pace=self.pace)
-            options |= dict(force=self.force)
+            options |= dict(force=gravity.fitted(self.force, modes.shape[0], box_size, mesh))
             x, v = nbody.nbody(modes, cosmology, z, mesh, **options)
         else:
             x, v = nbody.begin(modes, cosmology, z, mesh)

@@ -12,6 +12,7 @@ from pathlib import Path
 from galaxyjax.core.files import atomic_path
 from galaxyjax.emulator.contract import Calibration, Contract
 from galaxyjax.report import field_table, hydro_table, response_table
+from galaxyjax.report.words import per_cent
 
 # What the codes named in `contract.truth` ask to be cited.
 REFERENCES = {
@@ -72,11 +73,6 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
-
-
-def per_cent(fraction: float) -> str:
-    """An error as people read it: 0.00123 -> 0.12%."""
-    return f"{100.0 * fraction:.2g}%"
 
 
 def flat(content: Mapping, prefix: str = "") -> dict[str, object]:

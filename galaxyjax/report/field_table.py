@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from galaxyjax.report.words import per_cent
+
 # Model of `contract.error["fields"]` -> in words.
 MODELS = {
     "emulator": "emulator",
@@ -60,7 +62,7 @@ def lines(fields: Mapping, spacing: float) -> list[Line]:
         found.append(Line(words, _asked(key), values, _good(key, fields)))
     if "slope_error" in fields:
         error = fields["slope_error"]
-        values = (f"{100.0 * error:.2g}%", *[""] * (len(models) - 1))
+        values = (per_cent(error), *[""] * (len(models) - 1))
         found.append(Line("d ln P / d Omega_m", f"{100.0 * ASKED_SLOPE:g}%", values, error <= ASKED_SLOPE))
     return found
 
@@ -77,7 +79,7 @@ def _models(fields: Mapping) -> list[str]:
 def _number(key: str, value: float) -> str:
     if "coherence" in key:
         return f"{value:.4f}"
-    return f"{value:.1e}" if "missing" in key else f"{100.0 * value:.2g}%"
+    return f"{value:.1e}" if "missing" in key else per_cent(value)
 
 
 def _asked(key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from galaxyjax.report.field_table import Line
+from galaxyjax.report.words import per_cent
 
 # Model of `contract.error["baryons"]` -> in words.
 MODELS = {
@@ -71,4 +72,4 @@ def _models(error: Mapping) -> list[str]:
 def _text(form: str, value: float) -> str:
     if form == "r":
         return f"{value:.4g}"
-    return f"{100.0 * value:.2g}%" if form == "%" else f"{value:.2g} dex"
+    return per_cent(value) if form == "%" else f"{value:.2g} dex"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from galaxyjax.report.words import per_cent
+
 HEADERS = (
     "left out",
     "hull of the others",
@@ -13,11 +15,6 @@ HEADERS = (
     "points within 1 sigma",
     "error / sigma, rms",
 )
-
-
-def per_cent(fraction: float) -> str:
-    """0.00512 -> 0.51%."""
-    return f"{100.0 * fraction:.2g}%"
 
 
 def numbers(row: Mapping) -> tuple[str, ...]:

@@ -125,6 +125,20 @@ def test_velocity_is_the_derivative_along_growth(emulator):
     np.testing.assert_allclose(made.velocity, wanted(modes), rtol=1e-4, atol=1e-2)
 
 
+def test_a_halo_wider_than_a_block_is_shortened_and_values_agree(emulator):
+    """Blocks of 16 Mpc/h, a halo of 20: what fits is enough, or the error says that it was not."""
+    wide = replace(emulator, model=replace(emulator.model, halo=20.0))
+    found = []
+    for shape in ("x=1", "x=2"):
+        mesh = build_mesh(shape)
+        found.append(wide.predict(THETA, white_noise=noise(mesh), box_size=BOX, z=0.3, mesh=mesh))
+    np.testing.assert_allclose(found[1].displacement, found[0].displacement, atol=1e-4)
+    np.testing.assert_allclose(found[1].density(scheme="tsc"), found[0].density(scheme="tsc"), atol=1e-3)
+    mesh, loud = build_mesh("x=4"), {**THETA, "sigma_8": 1.2}  # blocks of 8 Mpc/h
+    with pytest.raises(DataError, match=r"further than 4.* Mpc/h.*use fewer devices"):
+        wide.predict(loud, white_noise=3.0 * noise(mesh), box_size=BOX, mesh=mesh)
+
+
 def test_errors_name_what_is_wrong(emulator):
     good = dict(white_noise=noise(), box_size=BOX)
     with pytest.raises(DataError, match=r"shape \(8, 8\) must be a cube"):
