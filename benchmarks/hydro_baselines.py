@@ -19,7 +19,7 @@ from galaxyjax.cli.recipe import load_recipe
 from galaxyjax.fields.spectra import power_spectrum
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import build_mesh
-from galaxyjax.models.hydro import log_density, saturated
+from galaxyjax.models.hydro_features import log_density, saturated
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 galaxyjax train emulators/hydro_field       # 15 minutes on one core, mean head and flow
 galaxyjax validate emulators/hydro_field    # against two pairs of runs that training never saw
 
+
 Truth: paired runs of GADGET-4, with and without gas, in boxes of 25 Mpc/h (datasets `pairs` and `twin_codes`,
 found through GALAXYJAX_DATA). Primordial cooling, a UV background and star formation; no winds and no AGN.
 Pairs 0 to 2 and the fiducial pair train, pair 3 says when to stop, pairs 4 and 5 judge.
@@ -14,7 +15,8 @@ from galaxyjax.emulator.contract import Contract, Input, Output, Refusal
 from galaxyjax.models.hydro import Hydro
 from galaxyjax.train.config import FieldFitConfig
 from galaxyjax.train.field import FieldTraining
-from galaxyjax.train.hydro import HydroSource, PairExamples
+from galaxyjax.train.hydro import PairExamples
+from galaxyjax.train.hydro_cells import CellSource, SeenSource
 from galaxyjax.train.hydro_heads import Flow, FlowLoss, HydroLoss, MeanHead
 
 CELLS = 32
@@ -53,8 +55,13 @@ TEST = PairExamples(pairs(4, 5), CELLS)
 # Filtering scale and temperature-density relation: least squares on TRAIN, `benchmarks/hydro_baselines.py`.
 MODEL = Hydro(
     spacing=SPACING,
-    widths=(8, 16),
-    blocks=(1, 1),
+    early=True,
+    widths=(32,),
+    blocks=(1,),
+    kernel=1,
+    smoothing=(0.4, 0.8, 1.6, 3.2, 6.4),
+    potential=(1.0, 2.0, 4.0, 8.0),
+    tides=(0.6, 1.2, 2.4),
     filtering=(0.195, 0.36),
     relation=(9.506, 1.105, 0.457, 0.027, 0.371, -0.207),
     flow_widths=(8, 16),
@@ -62,22 +69,22 @@ MODEL = Hydro(
 )
 
 TRAINING = FieldTraining(
-    model=MeanHead(MODEL),
-    source=HydroSource(MODEL, TRAIN, VALIDATION),
-    cells=CELLS,
+    model=MeanHead(MODEL, seen=True, cells=True),
+    source=CellSource(MODEL, TRAIN, VALIDATION),
+    cells=16,
     fit=FieldFitConfig(
-        steps=800, batch=1, learning_rate=6e-3, warmup=50, evaluate_every=50, save_every=200, ema=0.99
+        steps=1000, batch=1, learning_rate=4e-3, warmup=50, evaluate_every=50, save_every=500, ema=0.99
     ),
-    loss=HydroLoss(MODEL),
+    loss=HydroLoss(MODEL, cells=True),
 )
 
 # The flow, after the mean head and from its weights.
 SECOND = FieldTraining(
-    model=Flow(MODEL),
-    source=HydroSource(MODEL, TRAIN, VALIDATION),
+    model=Flow(MODEL, seen=True),
+    source=SeenSource(MODEL, TRAIN, VALIDATION),
     cells=CELLS,
     fit=FieldFitConfig(
-        steps=500, batch=1, learning_rate=6e-3, warmup=30, evaluate_every=50, save_every=100, ema=0.99
+        steps=1200, batch=1, learning_rate=6e-3, warmup=50, evaluate_every=100, save_every=200, ema=0.99
     ),
     loss=FlowLoss(),
 )
@@ -95,7 +102,7 @@ def contract() -> Contract:
     names = tuple(entry.name for entry in inputs)
     return Contract(
         name="hydro_field",
-        version="1.0.0",
+        version="1.1.1",
         description="Gas density, temperature, pressure and stellar mass from the density of matter",
         licence="Apache-2.0",
         family="hydro",
@@ -125,10 +132,17 @@ def contract() -> Contract:
         notes=(
             "Gas and stars have together the mean Omega_b rho_crit in every box, whatever the matter: total "
             "baryon mass is conserved exactly. Gas alone is not.",
+            "`predict` gives the expected gas, stars and pressure and the typical temperature: its pressure "
+            "is not its gas times its temperature. `sample` gives draws, which obey the ideal gas law.",
+            "Draws differ by what one density leaves open cell by cell. What differs from run to run as a "
+            "whole is not among it: their distributions are narrower than those of simulations.",
+            "The training runs lie on one line, Omega_m + sigma_8 = 1.1; off it, the networks know cosmology "
+            "through the field, the depth of potentials, and sigma_8 Omega_m^-0.2 alone.",
             "No AGN and no winds: gas is not pushed out of haloes, so nothing here bears on how "
             "feedback changes the power spectrum or the thermal SZ signal of groups.",
             "Boxes of 25 Mpc/h hold no waves beyond 0.25 h/Mpc and no cluster above about 1e14 Msun/h, "
-            "and the pressure spectrum of a box is that of its one or two largest haloes.",
+            "and the pressure spectrum of a box is that of its one or two largest haloes: ten cells hold 65 "
+            "to 95% of its variance.",
             "The truth resolves gas particles of 6e8 Msun/h; only the first stars are seen at z = 2.",
             "Redshifts between 0 and 2 were learnt from one run (z = 0.49 and 1.02) and are not judged.",
         ),

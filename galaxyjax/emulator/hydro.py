@@ -21,7 +21,7 @@ from galaxyjax.emulator.on_grid import OnGrid
 from galaxyjax.fields.gaussian import white_noise
 from galaxyjax.mesh.collect import varying
 from galaxyjax.mesh.topology import BATCH, FIELD, GRID, REPLICATED
-from galaxyjax.models.hydro import Baryons
+from galaxyjax.models.hydro_fields import Baryons, drawn, fields
 
 SCALARS = P(*FIELD[:-1])  # (batch, nx, ny, nz)
 STEPS = 4  # of the flow, Heun's
@@ -110,10 +110,13 @@ class HydroEmulator(OnGrid):
         mesh, x, z = self._checked(theta, matter, box_size, z, mesh)
         cells = matter.shape[0]
         keys = jax.random.split(key, self.model.channels)
+        shared = jax.random.normal(jax.random.fold_in(key, 1), (1, self.model.modes), matter.dtype)
         noise = jnp.stack([white_noise(k, cells, mesh, matter.dtype) for k in keys], axis=-1)
         if self.model.flat:
             noise = jnp.broadcast_to(noise[:, :, :1], (*matter.shape, len(keys)))
-        return BaryonPrediction(*_sample(self, x, matter, z, noise, mesh, steps), z, float(box_size), mesh)
+        return BaryonPrediction(
+            *_sample(self, x, matter, z, noise, shared, mesh, steps), z, float(box_size), mesh
+        )
 
     def _checked(self, theta, matter, box_size: float, z, mesh):
         shape = np.shape(matter)
@@ -135,26 +138,27 @@ def _mean(emulator: HydroEmulator, x: dict, matter, z, mesh: Mesh, physics: bool
 
     def local(weights, matter, style):
         weights, style = varying((weights, style), mesh.axis_names)
-        latents, _, baseline = emulator.model.mean_block(weights, matter, style)
-        return baseline if physics else latents
+        heads, _, baseline = emulator.model.mean_block(weights, matter, style)
+        return baseline if physics else heads.mean
 
     latents = _mapped(local, mesh, (REPLICATED, SCALARS, BATCH))(emulator.weights, matter, style)
-    return _finished(emulator.model.fields(latents), units, finish, mesh)
+    return _finished(fields(latents), units, finish, mesh)
 
 
 @partial(jax.jit, static_argnames=("mesh", "steps"))
-def _sample(emulator: HydroEmulator, x: dict, matter, z, noise, mesh: Mesh, steps: int):
+def _sample(emulator: HydroEmulator, x: dict, matter, z, noise, shared, mesh: Mesh, steps: int):
     matter, style, units, finish = _prepared(emulator, x, matter, z, mesh)
     model = emulator.model
 
-    def local(weights, matter, style, state):
+    def local(weights, matter, style, state, shared):
         weights, style = varying((weights, style), mesh.axis_names)
-        latents, features, _ = model.mean_block(weights, matter, style)
-        return model.sampled(latents, model.flowed(weights, state, latents, features, style, steps))
+        heads, features, _ = model.mean_block(weights, matter, style)
+        state = model.flowed(weights, state, heads, features, style, steps)
+        return drawn(heads, state, model.common, shared)
 
-    specs = (REPLICATED, SCALARS, BATCH, FIELD)
-    latents = _mapped(local, mesh, specs)(emulator.weights, matter, style, noise[None])
-    return _finished(model.fields(latents), units, finish, mesh)
+    specs = (REPLICATED, SCALARS, BATCH, FIELD, BATCH)
+    latents = _mapped(local, mesh, specs)(emulator.weights, matter, style, noise[None], shared)
+    return _finished(fields(latents), units, finish, mesh)
 
 
 def _prepared(emulator: HydroEmulator, x: dict, matter, z, mesh: Mesh):

@@ -34,6 +34,13 @@ _TESTS = {
     "pdf": "PDF of {name}: p of truth and samples alike",
     "power": "P(k) of {name}: p of truth and samples alike",
 }
+# Draws against the mean head: key of `error["agreement"]` -> in words.
+_AGREEMENT = {
+    "gas_shift": "mean of draws over the mean head, ln of gas",
+    "gas_spread": "scatter of draws, ln of gas",
+    "temperature_shift": "mean of draws over the mean head, ln T",
+    "temperature_spread": "scatter of draws, ln T",
+}
 
 
 def headers(error: Mapping) -> tuple[str, ...]:
@@ -57,6 +64,11 @@ def lines(error: Mapping, spacing: float) -> list[Line]:
             values = ["" for _ in models]
             values[models.index("samples")] = f"{p:.2g}"
             found.append(Line(words.format(name=name), f"p > {ASKED_P:g}", tuple(values), p > ASKED_P))
+    for key, words in _AGREEMENT.items():
+        if key in error.get("agreement", {}):
+            values = ["" for _ in models]
+            values[models.index("samples")] = _text("ln", error["agreement"][key])
+            found.append(Line(words, "", tuple(values), None))
     return found
 
 
@@ -72,4 +84,6 @@ def _models(error: Mapping) -> list[str]:
 def _text(form: str, value: float) -> str:
     if form == "r":
         return f"{value:.4g}"
-    return per_cent(value) if form == "%" else f"{value:.2g} dex"
+    if form == "%":
+        return per_cent(value)
+    return f"{value:.2g} dex" if form == "dex" else f"{value:+.2g}"

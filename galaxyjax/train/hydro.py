@@ -145,12 +145,16 @@ class HydroSource:
     def _mixed(self, stack: np.ndarray, style: np.ndarray, rng: np.random.Generator, time=None):
         """(field, style, truth) with white noise and a time where there is a flow."""
         if self.model.flow is None:
-            return stack, style, stack[..., 1:]
+            return stack, style, stack[..., -len(TRUTH) :]
         time = rng.uniform() if time is None else time
         layers = 1 if self.model.flat else stack.shape[2]
         noise = rng.standard_normal((*stack.shape[:2], layers, self.model.channels), np.float32)
         noise = np.repeat(noise, stack.shape[2] // layers, axis=2)
-        return np.concatenate([stack, noise], -1), np.append(style, np.float32(time)), stack[..., 1:]
+        return (
+            np.concatenate([stack, noise], -1),
+            np.append(style, np.float32(time)),
+            stack[..., -len(TRUTH) :],
+        )
 
 
 def style_of(model: Hydro, theta: Mapping[str, float], redshift: float) -> np.ndarray:

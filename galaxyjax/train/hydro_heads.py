@@ -8,16 +8,25 @@ import jax
 import jax.numpy as jnp
 
 from galaxyjax.mesh.topology import SPATIAL
-from galaxyjax.models.hydro import Baryons, Hydro
-from galaxyjax.train.displacement import shell_powers
+from galaxyjax.models.hydro import Hydro
+from galaxyjax.models.hydro_fields import IDEAL, Baryons, Heads, fields, missed
 from galaxyjax.train.field import FieldBatch
+
+_TAIL = 3.0  # scatters beyond which a cell says less about the scatter
+_FARTHEST = 8.0  # scatters from the typical value: beyond, a cell would rule the flow's loss
 
 
 @dataclass(frozen=True)
 class MeanHead:
-    """A `Hydro` as the training of its mean head sees it: (matter, ...) in, latents out."""
+    """A `Hydro` as the training of its mean head sees it: (matter, ...) in, its `Heads` side by side out.
+
+    seen: what comes in is not matter but what the networks see of it. cells: and of any cells, not of a box;
+    both as `train.hydro_cells` makes them.
+    """
 
     model: Hydro
+    seen: bool = False
+    cells: bool = False
     remat: bool = False
     dtype: str | None = None
 
@@ -32,12 +41,22 @@ class MeanHead:
 
     def flops(self, cells) -> int:
         """Operations of a forward pass."""
-        return self.model.net.flops(cells)
+        return sum(net.flops(cells) for net in self.model.nets.values())
 
     def apply_block(self, params, field: jax.Array, style: jax.Array, axes=SPATIAL) -> jax.Array:
-        """One device's block of the latents, inside `shard_map`."""
+        """One device's block of the heads, inside `shard_map`."""
         model = replace(self.model, remat=self.remat, dtype=self.dtype)
-        return model.mean_block(params, field[..., 0], style[:, : len(model.style) + 1], axes)[0]
+        plain = style[:, : len(model.style) + 1]
+        features, x, _ = self._seen(field, plain)
+        heads = model.heads_block(params, features, x, plain, axes, whole=not self.cells)[0]
+        return jnp.concatenate(heads, axis=-1)
+
+    def _seen(self, field: jax.Array, style: jax.Array):
+        """(features, ln of the filtered density, the rest) of what comes in."""
+        if self.seen:
+            n = self.model.features
+            return field[..., :n], field[..., n], field[..., n + 1 :]
+        return *self.model.features_block(field[..., 0], style), field[..., 1:]
 
 
 @dataclass(frozen=True)
@@ -50,21 +69,23 @@ class Flow(MeanHead):
 
     def flops(self, cells) -> int:
         """Operations of a forward pass, of which the mean head has no backward one."""
-        return self.model.flow.flops(cells) + self.model.net.flops(cells) // 3
+        return self.model.flow.flops(cells) + super().flops(cells) // 3
 
     def apply_block(self, params, field: jax.Array, style: jax.Array, axes=SPATIAL) -> jax.Array:
         """One device's block of both velocities, inside `shard_map`."""
         model = replace(self.model, remat=self.remat, dtype=self.dtype)
         plain, time = style[:, : len(model.style) + 1], style[:, -1]
         fixed = {**params, "mean": jax.lax.stop_gradient(params["mean"])}
-        latents, features, _ = model.mean_block(fixed, field[..., 0], plain, axes)
-        truth, noise = Baryons(*jnp.moveaxis(field[..., 1:5], -1, 0)), field[..., 5:]
-        missed, known = model.missed(latents, truth)
+        features, x, rest = self._seen(field, plain)
+        heads = model.heads_block(fixed, features, x, plain, axes)[0]
+        truth, noise = Baryons(*jnp.moveaxis(rest[..., :4], -1, 0)), rest[..., 4:]
+        off, known = missed(heads, truth, model.ideal)
         t = time[:, None, None, None, None]
+        off = jnp.clip(off, -_FARTHEST, _FARTHEST)
         velocity = model.velocity_block(
-            params, (1.0 - t) * noise + t * missed, time, latents, features, plain, axes
+            params, (1.0 - t) * noise + t * off, time, heads, features, plain, axes
         )
-        return jnp.concatenate([jnp.where(known, part, 0.0) for part in (velocity, missed - noise)], axis=-1)
+        return jnp.concatenate([jnp.where(known, part, 0.0) for part in (velocity, off - noise)], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -78,68 +99,63 @@ class FlowLoss:
 
 @dataclass(frozen=True)
 class HydroLoss:
-    """Weighted errors of the mean head, each of order one at first.
+    """How far the heads are from the truth: likelihoods of latents, deviances of expectations.
 
-    gas, temperature: of logarithms, where gas is not nearly empty; stars: cross-entropy of the stars' share
-    by mass; peaks: of linear gas and pressure over their own mean squares; gas_spectrum,
-    pressure_spectrum: of ln P(k) in shells.
+    Typical latents and scatters: -ln of a normal density, each cell by the root of its variance (Seitzer et
+    al. 2022, beta = 1/2), and by volume and the root of its mass; of ln T and ln P beyond `turn` scatters
+    the distance counts, not its square, since the median is wanted. The scatter learns apart from the place.
+    Means: unit deviances of Tweedie's family (Jorgensen 1987) of power `gas` (gas, stars) and `pressure`,
+    least at the expectation whatever the scatter is, and less at the mercy of a box's largest halo than
+    squares (power 0) are.
     """
 
     model: Hydro
-    gas: float = 1.0
-    temperature: float = 1.5
-    stars: float = 1.0
-    peaks: float = 0.2
-    gas_spectrum: float = 2.0
-    pressure_spectrum: float = 0.2
+    likelihood: float = 2.0
+    turn: float = 0.7
+    gas: float = 1.2
+    pressure: float = 1.4
+    heat: float = 0.15  # weight of the pressure's deviance
+    cells: bool = (
+        False  # the batch is of `train.hydro_cells`: its last channels say how much each cell counts
+    )
 
     def __call__(self, prediction: jax.Array, batch: FieldBatch, axes: tuple[str, str]) -> jax.Array:
-        truth = Baryons(*jnp.moveaxis(batch.target, -1, 0))
-        found = self.model.fields(prediction)
-        return self._mean(prediction, found, truth, axes) + self._spectra(found, truth)
+        truth, n = Baryons(*jnp.moveaxis(batch.target, -1, 0)), self.model.channels
+        heads = Heads(*jnp.split(prediction, (4, 4 + n), axis=-1))
+        if self.cells:
+            count, unit = batch.field[..., -2], batch.field[..., -1]
+        else:
+            count, unit = jnp.ones(()), jax.lax.pmean(jnp.mean(truth.pressure), axes)
+        likelihood = self._likelihood(heads, truth, count)
+        return self.likelihood * likelihood + self.expectation(heads.mean, truth, unit, count)
 
-    def _mean(self, latents: jax.Array, found: Baryons, truth: Baryons, axes) -> jax.Array:
-        whole = lambda values: jax.lax.pmean(jnp.mean(values), axes)  # noqa: E731
-        baryons = truth.gas + truth.stars
-        error = jnp.log((found.gas + 0.05) / (truth.gas + 0.05)) / 0.2
-        total = self.gas * jnp.mean(jnp.square(error))
-        warm = truth.temperature > 0
-        weight = jnp.where(warm, jnp.sqrt(truth.gas), 0.0)
-        weight = weight / whole(weight)
-        heat = jnp.log(jnp.where(warm, truth.temperature, 1.0))
-        error = jnp.where(warm, latents[..., 2] - heat, 0.0) / 0.4
-        # Absolute rather than square far out: the median counts.
-        total += self.temperature * jnp.mean(weight * _huber(error, 1.0))
-        if not self.model.ideal:
-            fine = warm & (truth.pressure > 0)
-            log = lambda x: jnp.log(jnp.where(fine, x, 1.0))  # noqa: E731
-            total += self.temperature * jnp.mean(
-                weight * jnp.square(log(found.pressure) - log(truth.pressure))
-            )
-        share = truth.stars / jnp.where(baryons > 0, baryons, 1.0)
-        entropy = jax.nn.softplus(latents[..., 1]) - share * latents[..., 1]
-        total += self.stars * 20.0 * jnp.mean(baryons * entropy)
-        for name, much in (("gas", 5.0), ("pressure", 1.0)):
-            own = getattr(truth, name)
-            scale = whole(jnp.square(own)) + 1e-3 * jnp.square(whole(own)) + 1e-3
-            missed = whole(jnp.square(getattr(found, name) - own)) / scale
-            total += (
-                self.peaks * much * jnp.log1p(missed)
-            )  # a few cells count most, and may be far off at first
-        return total
+    def _likelihood(self, heads: Heads, truth: Baryons, count: jax.Array) -> jax.Array:
+        still = jax.lax.stop_gradient
+        off, known = missed(heads._replace(scatter=still(heads.scatter)), truth, self.model.ideal)
+        baryons = jnp.maximum(truth.gas + truth.stars, 1e-3)
+        weight = (0.5 * count * (1.0 + jnp.sqrt(baryons)))[..., None] * still(heads.scatter)
+        place = jnp.concatenate([0.5 * jnp.square(off[..., :2]), _huber(off[..., 2:], self.turn)], axis=-1)
+        ratio = still(heads.scatter) / heads.scatter  # the scatter learns from distances, not from places
+        width = _huber(still(off) * ratio, _TAIL) + jnp.log(heads.scatter)
+        return jnp.sum(jnp.mean(jnp.where(known, weight * (place + width), 0.0), (0, 1, 2, 3)))
 
-    def _spectra(self, found: Baryons, truth: Baryons) -> jax.Array:
-        total = 0.0
-        for name, weight in (("gas", self.gas_spectrum), ("pressure", self.pressure_spectrum)):
-            if not weight:
-                continue
-            for mine, own in zip(getattr(found, name), getattr(truth, name), strict=True):
-                powers = [shell_powers(grid) for grid in (mine, own)]
-                inside = powers[1] > 0.0  # a box of few cells has no modes in the first shells
-                ratio = jnp.where(inside, powers[0], 1.0) / jnp.where(inside, powers[1], 1.0)
-                missed = _huber(jnp.log(ratio), 0.3)
-                total += weight * 20.0 * jnp.mean(missed, where=inside) / len(found.gas)
-        return total
+    def expectation(self, latents: jax.Array, truth: Baryons, unit, count=1.0) -> jax.Array:
+        """Deviances of the expected gas, stars and pressure from the truth's, () of this block; 0 at it.
+
+        unit: of pressure, its mean. count: how much each cell counts.
+        """
+        found, unit = fields(latents), unit + IDEAL
+        total = _deviance(truth.gas, found.gas, self.gas, 0.02, count)
+        total += _deviance(truth.stars, found.stars, self.gas, 0.02, count)
+        pressures = truth.pressure / unit, found.pressure / unit
+        return total + self.heat * _deviance(*pressures, self.pressure, 1e-3, count)
+
+
+def _deviance(truth: jax.Array, mean: jax.Array, power: float, floor: float, count) -> jax.Array:
+    """Mean of half the unit deviance of Tweedie's family, 1 < power < 2 (Jorgensen 1987, eq. 3.2)."""
+    y, mu, p = truth + floor, mean + floor, power
+    own = y ** (2.0 - p) / ((1.0 - p) * (2.0 - p))
+    return jnp.mean(count * (own - y * mu ** (1.0 - p) / (1.0 - p) + mu ** (2.0 - p) / (2.0 - p)))
 
 
 def _huber(x: jax.Array, turn: float) -> jax.Array:

@@ -20,7 +20,7 @@ from galaxyjax.data.baryons import BaryonFields
 from galaxyjax.emulator.hydro import STEPS, HydroEmulator
 from galaxyjax.fields.spectra import power_spectrum
 from galaxyjax.mesh.topology import GRID
-from galaxyjax.models.hydro import IDEAL
+from galaxyjax.models.hydro_fields import IDEAL
 from galaxyjax.train.hydro import BaryonExamples
 from galaxyjax.validate import hydro_samples as samples
 from galaxyjax.validate.fields import held

@@ -101,15 +101,18 @@ def fisher(p: Sequence[float]) -> float:
 
 
 def agreement(mean: Mapping[str, np.ndarray], draws: Sequence[Mapping]) -> dict[str, float]:
-    """Return how the mean of draws agrees with the mean head: of ln gas and ln T, weighted by volume.
+    """Return how the mean of draws agrees with the mean head, weighted by volume.
 
+    Of gas, which the mean head expects, ln of the draws' mean; of T, which it says typically, mean of ln T.
     shift: mean over cells of the difference. spread: rms scatter of draws about their mean. off: rms of the
     difference, less what few draws alone would scatter, over the spread.
     """
     out = {}
     for name in ("gas", "temperature"):
-        logs = np.log([one[name] for one in draws])
-        difference = logs.mean(axis=0) - np.log(mean[name])
+        found = np.array([one[name] for one in draws])
+        logs = np.log(found)
+        middle = np.log(found.mean(axis=0)) if name == "gas" else logs.mean(axis=0)
+        difference = middle - np.log(mean[name])
         variance = logs.var(axis=0, ddof=1).mean()
         excess = max(np.mean(difference**2) - variance / len(draws), 0.0)
         out[f"{name}_shift"] = float(difference.mean())

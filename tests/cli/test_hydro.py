@@ -17,7 +17,8 @@ import numpy as np
 
 from galaxyjax.data.baryons import BaryonFields
 from galaxyjax.emulator.contract import Contract, Input, Output
-from galaxyjax.models.hydro import IDEAL, Hydro
+from galaxyjax.models.hydro import Hydro
+from galaxyjax.models.hydro_fields import IDEAL
 from galaxyjax.train.config import FieldFitConfig
 from galaxyjax.train.field import FieldTraining
 from galaxyjax.train.hydro import HydroSource

@@ -10,7 +10,10 @@ from galaxyjax.models.hydro import Hydro
 
 CELLS, SPACING = 8, 2.0
 BOX = CELLS * SPACING
-MODEL = Hydro(spacing=SPACING, widths=(2, 2), blocks=(0, 1), flow_widths=(2,), flow_blocks=(0,))
+MODEL = Hydro(
+    spacing=SPACING, widths=(2, 2), blocks=(0, 1), tides=(2.0,), flow_widths=(2,), flow_blocks=(0,),
+    common=tuple((0.05, 0.1 * (i % 3)) for i in range(9)), early=True,
+)  # fmt: skip
 
 
 def contract(model: Hydro = MODEL) -> Contract:

@@ -58,6 +58,7 @@ def test_lines_say_what_is_asked_and_whether_it_is_met(error):
     cold = found["PDF of temperature: p of truth and samples alike"]
     assert cold.good is False and cold.values == ("", "0.003", "", "")
     assert len(hydro_table.headers(error)) == len(hydro_table.rows(error, 0.78125)[0])
+    assert found["mean of draws over the mean head, ln of gas"].values[1] == "+0.01"
     loud = {**error, "samples": {**error["samples"], "pressure_power": 2.54}}
     found = {line.words: line for line in hydro_table.lines(loud, 0.78125)}
     assert found["P of pressure to k = 2, mean of runs"].values[1] == "254%"

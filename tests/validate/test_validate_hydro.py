@@ -41,7 +41,10 @@ def test_the_mean_of_draws_agrees_with_itself():
     for shift in (0.0, 0.2):
         scale = lambda shift=shift: np.exp(shift + 0.3 * rng.normal(size=(8, 8, 8)))  # noqa: E731
         draws = [{name: values * scale() for name, values in mean.items()} for _ in range(30)]
+        for one in draws:  # of gas the mean itself counts, of T that of its logarithm
+            one["gas"] = one["gas"] * np.exp(-0.5 * 0.3**2)
         found = hydro_samples.agreement(mean, draws)
+        np.testing.assert_allclose(found["temperature_shift"], shift, atol=0.01)
         np.testing.assert_allclose(found["gas_shift"], shift, atol=0.01)
         np.testing.assert_allclose(found["gas_spread"], 0.3, rtol=0.05)
         np.testing.assert_allclose(found["gas_off"], shift / 0.3, atol=0.15)
