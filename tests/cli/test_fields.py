@@ -125,6 +125,7 @@ def test_slopes_are_checked_and_a_box_lies_on_several_devices(command, folder, t
     np.testing.assert_allclose(two["power"], one["power"], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_one_line(command, failed, folder, emulator_folder, monkeypatch, tmp_path):
     monkeypatch.chdir(folder.parent)
     before = sorted(folder.parent.rglob("*"))
@@ -158,6 +159,7 @@ def test_what_does_not_fit_is_one_line(command, failed, folder, emulator_folder,
     assert sorted(folder.parent.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_test_suite_that_training_saw_is_refused(command, failed, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder.parent)
     shutil.copytree(folder, tmp_path / "seen")
@@ -167,6 +169,7 @@ def test_a_test_suite_that_training_saw_is_refused(command, failed, folder, tmp_
     failed(command(*words), "seed 1 is the training suite's")
 
 
+@pytest.mark.slow
 def test_the_shelf_and_the_card_of_a_field(command, folder, monkeypatch):
     from galaxyjax.emulator import shelf
 
