@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from galaxyjax.cli import console
@@ -83,7 +84,7 @@ def _figures(analysis, survey, out: Path, emulator, summary: Mapping) -> dict[st
         out,
         read_columns(out),
         prior.names,
-        survey.shear,
+        replace(survey.shear, name=survey.name),
         np.asarray(analysis.model(emulator, survey).vector(values))[: survey.shear.data.size],
         bounds=prior.bounds,
         markers=known,
