@@ -55,6 +55,11 @@ def main() -> None:
     rows, heats = np.concatenate(rows), np.concatenate(heats)
     relation = np.linalg.lstsq(rows, heats, rcond=None)[0]
     print(f"relation = ({', '.join(f'{c:.3f}' for c in relation)})")
+    shares = []
+    for one in found:
+        square = np.sort(((one.pressure - one.pressure.mean()) ** 2).ravel())
+        shares.append(square[-10:].sum() / square.sum())
+    print(f"variance of pressure in ten cells of a box: {min(shares):.0%} to {max(shares):.0%}")
     print(f"   weighted rms of ln T: {np.std(heats - rows @ relation):.3f}")
 
 

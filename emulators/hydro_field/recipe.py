@@ -3,7 +3,6 @@
 galaxyjax train emulators/hydro_field       # 15 minutes on one core, mean head and flow
 galaxyjax validate emulators/hydro_field    # against two pairs of runs that training never saw
 
-
 Truth: paired runs of GADGET-4, with and without gas, in boxes of 25 Mpc/h (datasets `pairs` and `twin_codes`,
 found through GALAXYJAX_DATA). Primordial cooling, a UV background and star formation; no winds and no AGN.
 Pairs 0 to 2 and the fiducial pair train, pair 3 says when to stop, pairs 4 and 5 judge.
