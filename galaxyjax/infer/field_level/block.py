@@ -86,18 +86,24 @@ def run_block(
     return state, sums, trace
 
 
-@jax.jit
 def begin(target: Observed, position, key: Array) -> tuple[State, Sums]:
     """Return state and empty sums of a chain that begins at `position`."""
     state = dynamics.start(target, position, key)
     return state, empty_sums(target, state.position)
 
 
+@jax.jit
 def empty_sums(target: Observed, position) -> Sums:
     """Return sums of no draws, of the right shapes and places."""
     blank = 0.0 * target.picture(position)
     zero = jax.tree.map(jnp.zeros_like, position)
     return Sums(jnp.zeros((), jnp.int32), blank, blank, target.place(zero))
+
+
+@jax.jit
+def carry(target, other, latent):
+    """Return the target's coordinates of what are another's coordinates `latent`."""
+    return target.carried(other, latent)
 
 
 def _add(sums: Sums, picture: Array, position) -> Sums:

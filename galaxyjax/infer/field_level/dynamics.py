@@ -43,7 +43,8 @@ class State(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What a transition says of itself. energy: its energy error. accepted: 1, or 0 where it stayed."""
+    """What a transition says of itself. energy: its energy error, 0 where the density was 0. accepted: 1, or
+    0 where it stayed."""
 
     energy: Array
     accepted: Array
@@ -56,16 +57,24 @@ def dot(a, b) -> Array:
 
 def start(target: Target, position, key: Array) -> State:
     """Return the state of a chain that begins at `position` in a direction that `key` draws."""
-    position = target.place(position)
-    value, gradient = jax.value_and_grad(target.log_density)(position)
-    return State(position, _unit(_normal(target, key, position)), value, gradient)
+    position = _placed(target, position)
+    value, gradient = slope(target, position)
+    return State(position, _direction(target, key, position), value, gradient)
+
+
+@jax.jit
+def slope(target: Target, position) -> tuple[Array, Any]:
+    """Return the log density and its gradient: one program for all who want them outside a block."""
+    return jax.value_and_grad(target.log_density)(target.place(position))
 
 
 def microcanonical(
     target: Target, state: State, key: Array, step: Array, length: Array
 ) -> tuple[State, Moved]:
     """One MCLMC step. step: how far, in the norm of all coordinates. length: way after which a direction is
-    forgotten. A step to where the density is 0 is not taken, and the direction is drawn anew."""
+    forgotten. A step is not taken, and the direction is drawn anew, when it ends where the density is 0, or
+    its energy error squared is above 1 a coordinate: nothing is integrated then (steps that sample well make
+    1e-5), and without an accept step the chain would leave for good."""
     size = sum(leaf.size for leaf in jax.tree.leaves(state.position))
     zero = jnp.zeros_like(state.log_density)
 
@@ -81,14 +90,16 @@ def microcanonical(
     momentum, gained = turn(momentum, gradient, INNER * step, size)
     kinetic = kinetic + gained
     energy = kinetic - value + state.log_density
-    fine = jnp.isfinite(energy) & jnp.isfinite(dot(gradient, gradient))
+    known = jnp.isfinite(energy) & jnp.isfinite(dot(gradient, gradient))
+    fine = known & (energy**2 < size)
     noise = _normal(target, key, position)
     share = jnp.sqrt(jnp.expm1(2.0 * step / length) / size)
     onward = _unit(jax.tree.map(lambda u, z: u + share * z, momentum, noise))
     new = State(position, onward, value, gradient)
     stay = State(state.position, _unit(noise), state.log_density, state.gradient)
     new = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, stay)
-    return new, Moved(jnp.where(fine, energy, 0.0), fine.astype(value.dtype))
+    energy = jnp.clip(energy, -(size**0.5), size**0.5)
+    return new, Moved(jnp.where(known, energy, 0.0), fine.astype(value.dtype))
 
 
 def turn(momentum, gradient, step: Array, size: int) -> tuple[Any, Array]:
@@ -103,8 +114,11 @@ def turn(momentum, gradient, step: Array, size: int) -> tuple[Any, Array]:
     shrunk = jnp.exp(-delta)
     pull = (1.0 - shrunk) * (1.0 + shrunk + along * (1.0 - shrunk)) / norm
     turned = _unit(jax.tree.map(lambda u, g: 2.0 * shrunk * u + pull * g, momentum, gradient))
-    # ln(cosh delta + e.u sinh delta), with 1 + e.u kept positive in rounding.
-    growth = jnp.log1p(0.5 * (1.0 + along) * jnp.expm1(2.0 * delta)) - delta
+    # ln(cosh delta + e.u sinh delta): to its last digits where small, without overflow where large.
+    few = jnp.minimum(delta, 1.0)
+    small = jnp.log1p(0.5 * (1.0 + along) * jnp.expm1(2.0 * few)) - few
+    parts = jnp.log(0.5 * jnp.clip(1.0 + along, 0.0)), jnp.log(0.5 * jnp.clip(1.0 - along, 0.0))
+    growth = jnp.where(delta < 1.0, small, jnp.logaddexp(parts[0] + delta, parts[1] - delta))
     return turned, growth * (size - 1)
 
 
@@ -153,6 +167,16 @@ def _normal(target: Target, key: Array, like):
     keys = jax.random.split(key, len(leaves))
     drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
     return target.place(jax.tree.unflatten(tree, drawn))
+
+
+@jax.jit
+def _placed(target: Target, position):
+    return target.place(position)
+
+
+@jax.jit
+def _direction(target: Target, key: Array, like):
+    return _unit(_normal(target, key, like))
 
 
 def _unit(tree):

@@ -10,8 +10,8 @@ Kaiser-like preconditioner that follows the parameters (Simon-Onfroy, Lanusse & 
 arXiv:2504.20130, section 3). Where gravity is not linear the posterior is narrower or wider than that, by a
 factor c(k) that a pilot run measures, and the field still leans on the parameters: nu = m + c s (x + B y).
 Of all Gaussians the one nearest to the posterior has for its precision the mean Hessian H of -log p (Opper &
-Archambeau 2009, Neural Comput. 21, 786), so B = -H_xx^-1 H_xy, averaged over draws of the pilot, with
-H_xx = 1 in these coordinates. Parameters are sampled as u = centre + factor y with the covariance that the
+Archambeau 2009, Neural Comput. 21, 786), so B = -H_xx^-1 H_xy, averaged over draws of the pilot
+(`leaning`). Parameters are sampled as u = centre + factor y with the covariance that the
 pilot finds. None of this changes the posterior, only how fast it is explored.
 """
 
@@ -32,12 +32,16 @@ from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.fields.spectra import shell_edges
+from galaxyjax.infer.diagnostics import convergence
+from galaxyjax.infer.field_level.block import carry
+from galaxyjax.infer.field_level.leaning import lean
 from galaxyjax.infer.field_level.tracer import TracerModel, on_grid
 from galaxyjax.infer.priors import Prior
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import GRID
 
 PROBES = 16
+FIRST = 10.0  # draws that the covariance known before counts for
 LEAN = P(None, *GRID)
 
 
@@ -229,7 +233,7 @@ class FieldPosterior:
         draws, over which the lean is averaged.
         """
         u = np.asarray(draws["whitened"], float).reshape(-1, self.prior.dimension)
-        covariance = np.cov(u, rowvar=False).reshape(u.shape[1], u.shape[1])
+        covariance = self._covariance(np.asarray(draws["whitened"], float), u)
         shells = jax.jit(lambda p, x: p.shells(p.model.noise_modes(x)))
         fields = [latent.field for latent in means]
         # Of two chains' means: their own noise drops out of the product, as it does not of a square.
@@ -243,8 +247,17 @@ class FieldPosterior:
         new = self.adapted(u.mean(axis=0), covariance, narrowing)
         if not self.prior.dimension:
             return new
-        slope = sum(_lean(new, _carried(new, self, point)) for point in points) / len(points)
-        return replace(new, lean=new.lean - slope)
+        carried = [carry(new, self, point) for point in points]
+        return replace(new, lean=new.lean - lean(new, carried, partial(_by_shell, new)))
+
+    def _covariance(self, draws: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Covariance of u: that of the draws, and the one before for as long as they are few."""
+        before = np.asarray(self.factor, float) @ np.asarray(self.factor, float).T
+        if not u.shape[1]:
+            return before
+        n = float(np.nan_to_num(np.min(convergence(draws).ess_bulk), nan=1.0))
+        found = np.cov(u, rowvar=False).reshape(before.shape)
+        return (n * found + FIRST * before) / (n + FIRST)
 
     def learnt(self) -> dict[str, np.ndarray]:
         """Return what tells these coordinates from others'."""
@@ -276,16 +289,12 @@ class FieldPosterior:
 
 
 @jax.jit
-def _lean(posterior: FieldPosterior, latent: Latent) -> Array:
-    """H_xy of -log p at a point, (d, n, n, n): how each parameter moves the slope by the field."""
-    slope = lambda y: jax.grad(posterior.log_density)(latent._replace(parameters=y)).field  # noqa: E731
-    unit = jnp.eye(len(latent.parameters), dtype=latent.parameters.dtype)
-    return -jax.lax.map(lambda way: jax.jvp(slope, (latent.parameters,), (way,))[1], unit)
-
-
-@jax.jit
-def _carried(new: FieldPosterior, old: FieldPosterior, latent: Latent) -> Latent:
-    return new.carried(old, latent)
+def _by_shell(posterior: FieldPosterior, field: Array) -> Array:
+    """A field's parts by shell of k, (nb, n, n, n); they add up to it."""
+    modes = posterior.model.noise_modes(field)
+    shell = jnp.clip(posterior._shell(modes), 0, len(posterior.narrowing) - 1)
+    parts = (jnp.where(shell == i, modes.values, 0.0) for i in range(len(posterior.narrowing)))
+    return jnp.stack([fft.inverse(modes.replace(part), posterior.model.mesh) for part in parts])
 
 
 def field_posterior(

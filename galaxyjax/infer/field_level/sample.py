@@ -238,7 +238,8 @@ def _retune(run: store.Run, sampler: FieldSampler) -> None:
     if sampler.method == "mclmc":
         # The energy error of a second-order step falls with its cube..
         ratio = (sampler.energy_error / max(run.energy, 1e-12)) ** (1.0 / 6.0)
-        run.step *= float(np.clip(ratio, 0.5, 2.0))
+        # Where most steps are refused their energies say nothing, or that the step is far too long.
+        run.step *= float(np.clip(ratio, 0.2, 2.0 if run.accepted > 0.5 else 0.5))
     else:
         run.step *= float(np.clip(np.exp(1.5 * (run.accepted - sampler.acceptance)), 0.6, 1.4))
     run.step = min(run.step, 0.5 if sampler.method == "mclmc" else 1.5)
@@ -255,18 +256,13 @@ def _relearn(run: store.Run, keys, last: bool) -> None:
     target = run.target.relearnt(half, [sums.coordinates for sums in run.sums], run.points)
     states, all_sums = [], []
     for chain, (key, state) in enumerate(zip(keys, run.states, strict=True)):
-        position = _carry(target, run.target, state.position)
+        position = blocks.carry(target, run.target, state.position)
         again = jax.random.fold_in(key, 2**30 + 2 + run.blocks + chain)
         state, sums = blocks.begin(target, position, again)
         states.append(state)
         all_sums.append(sums)
     run.target, run.states, run.sums = target, states, all_sums
     run.drop()
-
-
-@jax.jit
-def _carry(target, other, latent):
-    return target.carried(other, latent)
 
 
 @jax.jit

@@ -1,0 +1,90 @@
+"""The warm-up of field samplers: steps that are not integrated are refused, coordinates learn to lean."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from galaxyjax.infer.field_level import dynamics
+from galaxyjax.infer.field_level.leaning import lean
+from galaxyjax.infer.field_level.posterior import Latent
+from galaxyjax.infer.field_level.sample import FieldSampler, _retune
+from galaxyjax.infer.field_level.store import Run
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("stiff", "mixed"), meta_fields=())
+@dataclass(frozen=True)
+class Quadratic:
+    """-log p = stiff x.x / 2 + y (mixed . x) + y.y: a normal distribution of a field and parameters."""
+
+    stiff: jax.Array
+    mixed: jax.Array
+
+    def log_density(self, latent):
+        cross = jnp.sum(self.mixed * latent.parameters[:, None, None, None] * latent.field)
+        return -0.5 * self.stiff * jnp.sum(latent.field**2) - cross - jnp.sum(latent.parameters**2)
+
+    def place(self, latent):
+        return latent
+
+
+def quadratic(stiff=1.0):
+    keys = jax.random.split(jax.random.key(0), 2)
+    shape = (4, 4, 4)
+    target = Quadratic(jnp.asarray(stiff), 0.05 * jax.random.normal(keys[0], (2, *shape)))
+    return target, Latent(jax.random.normal(keys[1], shape), jnp.zeros(2))
+
+
+@pytest.mark.parametrize("step", [0.5, 1e4])
+def test_a_step_that_keeps_no_energy_is_refused(float64, step):
+    """The chain stays, and says so with an error that shortens the step; a good step is taken."""
+    target, latent = quadratic()
+    state = dynamics.start(target, latent, jax.random.key(1))
+    move = jax.jit(dynamics.microcanonical)
+    after, moved = move(target, state, jax.random.key(2), jnp.asarray(step), jnp.asarray(10.0))
+    stayed = bool((after.position.field == latent.field).all())
+    assert stayed == (step > 1) and float(moved.accepted) == (0.0 if stayed else 1.0)
+    assert float(moved.energy) ** 2 <= 66 * (1 + 1e-9)
+    if stayed:
+        assert float(moved.energy) ** 2 == pytest.approx(66)
+        assert float(after.log_density) == float(state.log_density)
+
+
+def test_steps_shrink_when_none_is_taken():
+    run = Run(None, [], [])
+    run.step, run.energy, run.accepted = 0.4, 1.0, 0.0
+    _retune(run, FieldSampler())
+    assert run.step < 0.1
+    run.step, run.energy, run.accepted = 0.4, 0.0, 0.0  # every step ends where the density is 0
+    _retune(run, FieldSampler())
+    assert run.step == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("stiff", [1.0, 9.0])
+def test_the_lean_of_a_normal_distribution_is_its_own(float64, stiff):
+    """H_xx^-1 H_xy, where one step of steepest descent finds it."""
+    target, latent = quadratic(stiff)
+    points = [latent, Latent(2.0 * latent.field, latent.parameters + 0.3)]
+    whole = lambda field: field[None]  # noqa: E731 (one shell)
+    np.testing.assert_allclose(lean(target, points, whole), target.mixed / stiff, rtol=1e-7)
+
+
+def test_a_lean_on_which_draws_disagree_is_left_out(float64):
+    @partial(jax.tree_util.register_dataclass, data_fields=(), meta_fields=())
+    @dataclass(frozen=True)
+    class Odd:
+        """H_xy is the field itself, which has another sign at every other point."""
+
+        def log_density(self, latent):
+            return -0.5 * jnp.sum(latent.field**2) * (1.0 + latent.parameters[0])
+
+        place = Quadratic.place
+
+    field = jax.random.normal(jax.random.key(0), (4, 4, 4))
+    points = [Latent(sign * field, jnp.zeros(1)) for sign in (1.0, -1.0)]
+    np.testing.assert_array_equal(lean(Odd(), points, lambda one: one[None]), 0.0)
+    same = [points[0], points[0]]
+    assert float(jnp.abs(lean(Odd(), same, lambda one: one[None])).max()) > 0.1
