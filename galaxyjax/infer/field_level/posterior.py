@@ -232,8 +232,6 @@ class FieldPosterior:
         coordinates: what they share is the posterior's mean, about which the variance counts. points: some
         draws, over which the lean is averaged.
         """
-        u = np.asarray(draws["whitened"], float).reshape(-1, self.prior.dimension)
-        covariance = self._covariance(np.asarray(draws["whitened"], float), u)
         shells = jax.jit(lambda p, x: p.shells(p.model.noise_modes(x)))
         fields = [latent.field for latent in means]
         # Of two chains' means: their own noise drops out of the product, as it does not of a square.
@@ -244,19 +242,21 @@ class FieldPosterior:
         of_mean = (total - own) / pairs if pairs else own
         variance = np.asarray(draws["coordinates"], float).mean((0, 1)) - of_mean / size
         narrowing = np.asarray(self.narrowing) * np.sqrt(np.clip(variance, 0.1, 4.0))
-        new = self.adapted(u.mean(axis=0), covariance, narrowing)
         if not self.prior.dimension:
-            return new
+            return self.adapted(self.centre, self.factor, narrowing)
+        u = np.asarray(draws["whitened"], float)
+        new = self.adapted(u.mean(axis=(0, 1)), self._covariance(u), narrowing)
+        # What the field already leans on u, by the new coordinates of u.
+        turned = jnp.linalg.solve(self.factor, new.factor)
+        new = replace(new, lean=jnp.tensordot(turned.T, self.lean, 1))
         carried = [carry(new, self, point) for point in points]
         return replace(new, lean=new.lean - lean(new, carried, partial(_by_shell, new)))
 
-    def _covariance(self, draws: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Covariance of u: that of the draws, and the one before for as long as they are few."""
+    def _covariance(self, u: np.ndarray) -> np.ndarray:
+        """Covariance of draws u (chains, draws, d), and the one before for as long as they are few."""
         before = np.asarray(self.factor, float) @ np.asarray(self.factor, float).T
-        if not u.shape[1]:
-            return before
-        n = float(np.nan_to_num(np.min(convergence(draws).ess_bulk), nan=1.0))
-        found = np.cov(u, rowvar=False).reshape(before.shape)
+        n = float(np.nan_to_num(np.min(convergence(u).ess_bulk), nan=1.0))
+        found = np.cov(u.reshape(-1, u.shape[-1]), rowvar=False).reshape(before.shape)
         return (n * found + FIRST * before) / (n + FIRST)
 
     def learnt(self) -> dict[str, np.ndarray]:

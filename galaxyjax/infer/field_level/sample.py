@@ -200,14 +200,16 @@ def _advance(run: store.Run, sampler: FieldSampler, keys) -> None:
     scale = size if sampler.method == "mclmc" else 1.0
     first = run.blocks * sampler.block * sampler.thin
     dtype = run.states[0].log_density.dtype
+    double = jax.config.jax_enable_x64  # of this thread alone, where it was set by a context
 
     def one(chain: int):
-        made = blocks.run_block(
-            run.target, keys[chain], run.states[chain], run.sums[chain], jnp.asarray(first),
-            jnp.asarray(run.step * scale, dtype), jnp.asarray(sampler.length * size, dtype),
-            method=sampler.method, draws=sampler.block, thin=sampler.thin, steps=sampler.steps,
-        )  # fmt: skip
-        return jax.block_until_ready(made)
+        with jax.enable_x64(double):
+            made = blocks.run_block(
+                run.target, keys[chain], run.states[chain], run.sums[chain], jnp.asarray(first),
+                jnp.asarray(run.step * scale, dtype), jnp.asarray(sampler.length * size, dtype),
+                method=sampler.method, draws=sampler.block, thin=sampler.thin, steps=sampler.steps,
+            )  # fmt: skip
+            return jax.block_until_ready(made)
 
     mesh_size = len(jax.tree.leaves(run.states[0].position)[0].sharding.device_set)
     with ThreadPoolExecutor(2 if mesh_size == 1 else 1) as pool:
