@@ -81,7 +81,9 @@ def test_shifts_by_a_coarsest_cell_are_a_symmetry_and_a_fine_cell_is_not():
     params, x, style, _ = problem(SMALL)
     apply = jax.jit(lambda x: SMALL.apply(params, x, style))
     shift = partial(jnp.roll, shift=(2, 4, -2), axis=(1, 2, 3))
-    np.testing.assert_allclose(apply(shift(x)), shift(apply(x)), atol=2e-6)
+    out = apply(x)
+    # The order of sums is the machine's: single precision of the largest value, not of each.
+    np.testing.assert_allclose(apply(shift(x)), shift(out), rtol=0, atol=1e-6 * float(jnp.abs(out).max()))
     one = partial(jnp.roll, shift=1, axis=1)
     assert difference(apply(one(x)), one(apply(x))) > 1e-3
 

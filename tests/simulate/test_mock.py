@@ -38,7 +38,7 @@ def test_shipped_covariance_and_noise_follow_from_the_stored_spectra(survey, rem
     difference = (survey.covariance - remade.covariance) / np.outer(survey.sigma, survey.sigma)
     np.testing.assert_allclose(difference, 0.0, atol=1e-5)
     np.testing.assert_allclose((survey.data - remade.data) / survey.sigma, 0.0, atol=1e-4)
-    np.testing.assert_array_equal(survey.nz, remade.nz)
+    np.testing.assert_allclose(survey.nz, remade.nz, rtol=1e-12)  # exp() of another machine
 
 
 def test_the_truth_is_the_one_in_the_code(truth):
