@@ -27,6 +27,12 @@ def main() -> int:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     words = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(given.out.parent / "doctrees")]
     code = sphinx([*words, str(HERE), str(given.out)])
+    for page in sorted(given.out.glob("notebooks/*.html")) if given.execute else ():
+        if "&lt;Figure size" in page.read_text(encoding="utf-8"):
+            print(
+                f"{page}: a figure is named, not shown; import matplotlib.pyplot before it", file=sys.stderr
+            )
+            code = 1
     if not code:
         print(f"wrote {given.out / 'index.html'}")
     return code

@@ -87,7 +87,7 @@ class FieldSampler:
     max_draws: int = 4000
     r_hat: float = 1.01
     ess: float = 100.0
-    energy_error: float = 1e-5
+    energy_error: float = 3e-4
     length: float = 1.5
     steps: int = 8
     acceptance: float = 0.75
