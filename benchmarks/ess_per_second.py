@@ -6,8 +6,8 @@ Asked: at least 3 times NumPyro with cosmopower-jax, aim 10, and 100 times Cobay
 the smallest bulk or tail effective size over the sampled parameters, the same estimator on all sides. Ours
 and NumPyro stop at R-hat < 1.01 and ESS >= 400. `whole` counts compiling, fit and warm-up; `sampling` and
 `gradients` what follows. Cobaya is charged for sampling alone, of which `peer_cobaya` says how; `peer_shear`
-says what of the model is the peer's. The priors are cut to what both emulators know: omega_b in [0.019, 0.025], omega_cdm in
-[0.06, 0.2].
+says what of the model is the peer's. The priors are cut to what both emulators know: omega_b in [0.019,
+0.025], omega_cdm in [0.06, 0.2].
 
 Twelve minutes on two quiet cores, half of them for NumPyro. S8 stands there to show that all sample the same.
 """
@@ -40,7 +40,7 @@ def main() -> int:
     )
     parser.add_argument("--ess", type=float, default=400.0, help="where ours and NumPyro stop")
     parser.add_argument("--warmup", type=int, default=300, help="NumPyro's, draws a chain")
-    parser.add_argument("--accepted", type=int, default=4000, help="steps of each of Cobaya's chains")
+    parser.add_argument("--evaluations", type=int, default=80000, help="of Cobaya's chains, for each scheme")
     parser.add_argument("--camb", type=float, default=60.0, help="seconds for the timing of CAMB")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mock", action="store_true", help="the packaged mock in place of KiDS-1000")
@@ -184,23 +184,19 @@ class Problem:
         for threads, seconds in cost["seconds"].items():
             each = ", ".join(f"{kind} {1e3 * s:.1f}" for kind, s in seconds.items())
             print(f"  {threads} threads: {each}")
-        one = [[1, coordinates.names]]
-        slowest = min(cost["seconds"].values(), key=lambda seconds: seconds["slow"])
-        blocks = peer_cobaya.blocking(coordinates.groups, slowest)
-        readings = {}
-        for name, chosen in (("all parameters in every step", one), ("fast and slow blocks", blocks)):
-            accepted = 60 if given.quick else given.accepted
-            run = peer_cobaya.chains(coordinates, x, chosen, accepted, given.seed)
-            counts = run["counts"] if len(chosen) > 1 else {"slow": sum(run["counts"].values())}
-            seconds = sum(n / cost["rates"][kind] for kind, n in counts.items())
+        seconds = {kind: 1.0 / rate for kind, rate in cost["rates"].items()}
+        schemes, readings = peer_cobaya.schemes(coordinates.groups, seconds), {}
+        evaluations = 400 if given.quick else given.evaluations
+        for name, blocks in schemes.items():
+            run = peer_cobaya.chains(coordinates, x, name, blocks, evaluations, given.seed)
             readings[name] = {
                 **described(run["values"], self.posterior.prior.names),
-                "counts": counts,
-                "sampling_s": seconds,
+                "counts": run["counts"],
+                "sampling_s": sum(n * seconds[kind] for kind, n in run["counts"].items()),
                 "wall_s": run["wall_s"],
             }
-            show(f"Cobaya, {name}", readings[name], counts)
-        return {**cost, "apart": apart, "blocks": blocks, "readings": readings}
+            show(f"{LABELS['cobaya']}, {name}", readings[name], run["counts"])
+        return {**cost, "apart": apart, "schemes": schemes, "readings": readings}
 
 
 def described(values, names) -> dict:

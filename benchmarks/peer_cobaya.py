@@ -15,6 +15,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ SLOW = ("omega_cdm", "omega_b", "h")
 MIDDLE = ("S8", "n_s", "logT_AGN")
 KINDS = ("slow", "middle", "fast")
 REMEMBERED = 3  # states that a component of Cobaya keeps
+HIGHEST_H = 0.82  # of the prior; Cobaya counts k in 1/Mpc, whatever h
 POWER = 0.4  # of the ratio of speeds, the oversampling of fast parameters: Cobaya's default
 CAMB = {
     "halofit_version": "mead2020_feedback", "num_massive_neutrinos": 3, "neutrino_hierarchy": "degenerate",
@@ -76,23 +78,20 @@ def camb_model(model: ShearModel, likelihood, fixed: Mapping[str, float]):
     wanted = {"z": shear.z_nodes.tolist(), "k_max": k_max * HIGHEST_H, "nonlinear": True}
     wanted["vars_pairs"] = [("delta_tot", "delta_tot")]
     parameters = ("ombh2", "omch2", "H0", "ns", "As")
-    return get_model(
-        {
-            "theory": {"camb": {"extra_args": dict(CAMB)}},
-            "likelihood": {
-                "bands": {
-                    "external": log_likelihood,
-                    "input_params": nuisances,
-                    "requires": {"Pk_interpolator": wanted, **dict.fromkeys(parameters)},
-                }
-            },
-            "params": {name: dict(free) for name in (*parameters, "HMCode_logT_AGN", *nuisances)}
-            | {"mnu": float(fixed["m_nu"])},
-        }
-    )
-
-
-HIGHEST_H = 0.82  # Cobaya counts k in 1/Mpc, whatever h
+    bands = {
+        "external": log_likelihood,
+        "input_params": nuisances,
+        "requires": {"Pk_interpolator": wanted, **dict.fromkeys(parameters)},
+    }
+    params = {name: dict(free) for name in (*parameters, "HMCode_logT_AGN", *nuisances)}
+    with quiet():
+        return get_model(
+            {
+                "theory": {"camb": {"extra_args": dict(CAMB)}},
+                "likelihood": {"bands": bands},
+                "params": params | {"mnu": float(fixed["m_nu"])},
+            }
+        )
 
 
 def price(made, points: list[dict], shifts: tuple[str, ...], seconds: float) -> dict:
@@ -209,51 +208,68 @@ class Charged:
         return float(self.function(np.array([values[name] for name in self.names], np.float32)))
 
 
-def blocking(groups, seconds: Mapping[str, float]) -> list:
-    """Cobaya's own blocks and oversampling factors for components of these speeds."""
+def schemes(groups, seconds: Mapping[str, float]) -> dict[str, list]:
+    """Name -> blocks (oversampling factor, parameters), three ways to run Cobaya's sampler.
+
+    The factors are those of Cobaya's own rule for components of these speeds, seconds by kind.
+    """
     from cobaya.tools import sort_parameter_blocks
 
     own = [seconds["slow"] - seconds["middle"], seconds["middle"] - seconds["fast"], seconds["fast"]]
     footprints = [[1, 1, 1], [0, 1, 1], [0, 0, 1]]
     order, _, factors = sort_parameter_blocks(groups, [1.0 / max(s, 1e-9) for s in own], footprints, POWER)
-    return [[int(factor), list(groups[i])] for i, factor in zip(order, factors, strict=True)]
+    blocks = [[int(factor), list(groups[i])] for i, factor in zip(order, factors, strict=True)]
+    last, fast = blocks[-1]
+    return {
+        "one block": [[1, [name for group in groups for name in group]]],
+        "blocks": blocks,
+        # The fast ones are dragged along at each step of the others; at less than 2 Cobaya would not.
+        "dragging": [[1, names] for _, names in blocks[:-1]] + [[max(last, 2), fast]],
+    }
 
 
-def chains(coordinates: Coordinates, x, blocks: list, accepted: int, seed: int, count: int = 4) -> dict:
-    """Chains (count, steps, d) of our parameters by Cobaya's sampler, and what they are charged.
+def chains(coordinates: Coordinates, x, scheme: str, blocks: list, evaluations: int, seed: int) -> dict:
+    """Four chains (4, steps, d) of our parameters by Cobaya's sampler, and what they are charged.
 
-    x: (n, d) draws of the posterior, for starts and the proposal. accepted: steps of each chain.
+    x: (n, d) draws of the posterior, for starts and the proposal. evaluations: of all chains together.
     """
     from cobaya.run import run
 
-    names, drawn = coordinates.names, []
+    names, drawn, count = coordinates.names, [], 4
     charged = Charged(coordinates.log_likelihood, names, coordinates.groups)
     starts = x[np.random.default_rng(seed).choice(len(x), count, replace=False)]
-    logging.disable(logging.INFO)
     began = time.perf_counter()
     for number, start in enumerate(starts):
+        limit = evaluations * (number + 1) // count
+
+        def stop(sampler, limit=limit):
+            sampler.converged = sum(charged.counts.values()) >= limit
+
         params = {name: {**coordinates.info[name], "ref": float(start[i])} for i, name in enumerate(names)}
+        mcmc = {
+            "covmat": np.cov(x.T), "covmat_params": list(names), "learn_proposal": False,
+            "blocking": blocks, "drag": scheme == "dragging", "measure_speeds": False, "max_tries": np.inf,
+            "Rminus1_stop": 0.0, "callback_function": stop, "callback_every": 5, "seed": seed + number,
+        }  # fmt: skip
         info = {
             "likelihood": {"bands": {"external": lambda **v: charged(**v), "input_params": list(names)}},
             "params": params,
-            "sampler": {
-                "mcmc": {
-                    "covmat": np.cov(x.T),
-                    "covmat_params": list(names),
-                    "learn_proposal": False,
-                    "blocking": blocks,
-                    "measure_speeds": False,
-                    "max_samples": accepted,
-                    "max_tries": np.inf,
-                    "Rminus1_stop": 0.0,
-                    "seed": seed + number,
-                }
-            },
+            "sampler": {"mcmc": mcmc},
         }
-        sample = run(info)[1].products()["sample"]
+        with quiet():
+            sample = run(info)[1].products()["sample"]
         weights = np.asarray(sample["weight"], int)
         drawn.append(np.repeat(np.stack([sample[name] for name in names], axis=-1), weights, axis=0))
-    logging.disable(logging.NOTSET)
     steps = min(map(len, drawn))
     values = [np.asarray(coordinates.stacked(one[:steps].astype(np.float32))) for one in drawn]
     return {"values": np.stack(values), "counts": charged.counts, "wall_s": time.perf_counter() - began}
+
+
+@contextmanager
+def quiet():
+    """Without Cobaya's reports."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
