@@ -80,8 +80,9 @@ def sample(posterior: Posterior, start, method: str, settings: dict) -> dict:
     """Draws (chains, draws, d) of NumPyro's NUTS, with the seconds of each part.
 
     A dense metric, coordinates in which the prior is a standard normal, and chains that start at `start`
-    (d,) give the warm-up the least to do. The kernel is called by blocks, each the same compiled program, so
-    that the chains stop where ours do and nothing is compiled twice, as `MCMC.run` would.
+    (d,) give the warm-up the least to do; all else is NumPyro's default. The kernel is called by blocks,
+    each the same compiled program, so that the chains stop where ours do and nothing is compiled twice, as
+    `MCMC.run` would.
     method: "vectorized", all chains in one program, or "parallel", a device a chain.
     """
     from numpyro.infer import NUTS
@@ -104,16 +105,15 @@ def sample(posterior: Posterior, start, method: str, settings: dict) -> dict:
     def first(key, u):
         return kernel.init(key, warmup, u, (), {})
 
-    state = jax.pmap(first)(keys, starts) if parallel else first(keys, starts)
+    state = (jax.pmap if parallel else jax.jit)(first)(keys, starts)
     step = (jax.pmap(draw) if parallel else jax.jit(draw)).lower(state).compile()
     jax.block_until_ready(state)
     compiled = time.perf_counter()
-    for _ in range(warmup // block):
+    for _ in range(-(-warmup // block)):
         state, _ = step(state)
     jax.block_until_ready(state)
     warmed, kept = time.perf_counter(), []
-    quantities = jax.jit(jax.vmap(jax.vmap(lambda u: jnp.stack(list(posterior.prior.constrain(u).values())))))
-    names, count = list(posterior.prior.names), posterior.dimension
+    names = posterior.prior.names
     while True:
         state, new = step(state)
         # Chains first: a device a chain leaves them there, one program leaves the draws first.
@@ -125,8 +125,9 @@ def sample(posterior: Posterior, start, method: str, settings: dict) -> dict:
         if drawn >= settings["min_draws"] and (enough or drawn >= settings["max_draws"]):
             break
     ended = time.perf_counter()
+    values = posterior.prior.constrain(position)
     return {
-        "values": np.asarray(quantities(position))[..., :count],
+        "values": np.stack([values[name] for name in names], axis=-1),
         "names": names,
         "compile_s": compiled - began,
         "warmup_s": warmed - compiled,

@@ -73,6 +73,31 @@ def test_blocks_are_cobayas_own():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["vectorized", "parallel"])
+def test_numpyros_chains_find_a_normal_distribution(method):
+    pytest.importorskip("numpyro")
+    import peer_shear
+
+    prior = Prior(
+        {"S8": Uniform(0.1, 1.3), ("dz_1", "dz_2"): CorrelatedNormal((0.0, 0.0), ((1.0, 0.6), (0.6, 1.0)))}
+    )
+    posterior = Posterior(prior, lambda v: -0.5 * ((v["S8"] - 0.76) / 0.02) ** 2)
+    settings = {
+        "chains": 4, "block": 25, "warmup": 200, "seed": 0, "min_draws": 100, "max_draws": 1000, "ess": 400.0,
+        "r_hat": 1.01,
+    }  # fmt: skip
+    start = prior.unconstrain({"S8": 0.7, "dz_1": 0.0, "dz_2": 0.0})
+    got = peer_shear.sample(posterior, start, method, settings)
+    flat = got["values"].reshape(-1, 3)
+    assert got["names"] == ("S8", "dz_1", "dz_2") and got["values"].shape[0] == 4
+    # Within 5 standard errors of 400 effective draws.
+    assert flat[:, 0].mean() == pytest.approx(0.76, abs=5 * 0.02 / 20)
+    assert flat[:, 0].std() == pytest.approx(0.02, rel=5 / np.sqrt(800))
+    assert np.corrcoef(flat.T)[1, 2] == pytest.approx(0.6, abs=5 * (1 - 0.36) / 20)
+    assert got["gradients"] >= len(flat) and min(got[f"{part}_s"] for part in ("warmup", "sampling")) > 0.0
+
+
+@pytest.mark.slow
 def test_the_peers_spectrum_is_that_of_its_networks():
     pytest.importorskip("cosmopower_jax")
     import peer_shear
