@@ -9,7 +9,7 @@ and NumPyro stop at R-hat < 1.01 and ESS >= 400. `whole` counts compiling, fit a
 says what of the model is the peer's. The priors are cut to what both emulators know: omega_b in [0.019,
 0.025], omega_cdm in [0.06, 0.2].
 
-Twelve minutes on two quiet cores, half of them for NumPyro. S8 stands there to show that all sample the same.
+S8 stands there to show that all sample the same. `--methods parallel` and fewer `--evaluations` shorten it.
 """
 
 import argparse
