@@ -112,7 +112,7 @@ def test_the_peers_spectrum_is_that_of_its_networks():
     found = jax.jit(
         lambda: peer.predict({**theta, "c_min": c_min}, k=rows, z=jnp.asarray(z), output="nonlinear")
     )()
-    known = ours.predict({**theta, "cmin": 2.5, "eta_0": 0.68}, k=k, z=z, output="nonlinear")
+    known = ours.predict({**theta, "c_min": 2.5, "eta_0": 0.68}, k=k, z=z, output="nonlinear")
     np.testing.assert_allclose(found, known, rtol=3e-3)
     sigma8 = jax.jit(lambda: peer.sigma8(theta, jnp.zeros(1)))()
     np.testing.assert_allclose(sigma8, ours.sigma8(theta), rtol=1e-3)
