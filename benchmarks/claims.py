@@ -151,6 +151,23 @@ SCRIPTS = (
         data=True,
     ),
     Script(
+        "ess_per_second",
+        (),
+        tuple(
+            Line(
+                f"KiDS-1000, {kind}: effective draws a second over {peer}, {way}",
+                rf"^{kind} over {peer.split()[0]} .*{mark} {NUMBER}x",
+                asked,
+            )
+            for peer, asked in (("NumPyro with cosmopower-jax", 3.0), ("Cobaya with CAMB", 100.0))
+            for kind in ("nuts", "mclmc")
+            for way, mark in (("compiling included", "whole"), ("sampling alone", "sampling"))
+        ),
+        needs="cosmopower_jax",
+        data=True,
+        long=True,
+    ),
+    Script(
         "calibration",
         ("--folder", "calibration"),
         (

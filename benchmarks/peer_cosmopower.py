@@ -20,7 +20,10 @@ SETTINGS = boltzmann.CambSettings(N_eff=3.046, nonlinear="mead2016")
 
 
 def networks() -> tuple[dict[str, Callable], np.ndarray]:
-    """Return output -> function of (parameters (5,), z) giving (420,), and k in 1/Mpc. Raises ImportError."""
+    """Return output -> function of (parameters (5,), z) giving (420,), and k in 1/Mpc. Raises ImportError.
+
+    The non-linear one takes (c_min, eta_0) as a third argument; without it there are no baryons.
+    """
     from cosmopower_jax.cosmopower_jax import CosmoPowerJAX
 
     linear = CosmoPowerJAX(probe="mpk_lin", verbose=False)
@@ -29,9 +32,9 @@ def networks() -> tuple[dict[str, Callable], np.ndarray]:
     def linear_at(v, z):
         return linear.predict(jnp.concatenate([v, jnp.atleast_1d(z)]))
 
-    def nonlinear_at(v, z):
-        baryons = jnp.array([C_MIN, ETA_0])
-        return linear_at(v, z) * boost.predict(jnp.concatenate([v, baryons, jnp.atleast_1d(z)]))
+    def nonlinear_at(v, z, baryons=(C_MIN, ETA_0)):
+        inputs = jnp.concatenate([v, jnp.asarray(baryons), jnp.atleast_1d(z)])
+        return linear_at(v, z) * boost.predict(inputs)
 
     return {"linear": linear_at, "nonlinear": nonlinear_at}, np.asarray(linear.modes)
 

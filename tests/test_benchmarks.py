@@ -74,6 +74,13 @@ PRINTED = {
         "   0.046  0.023  0.969 1.062\n",
         [0.078, 0.228, 0.046],
     ),
+    "ess_per_second": (
+        "nuts over NumPyro + cosmopower-jax: whole 8.1x, sampling 12.3x (asked 3x, aim 10x)\n"
+        "mclmc over NumPyro + cosmopower-jax: whole 9.1x, sampling 25.0x (asked 3x, aim 10x)\n"
+        "nuts over Cobaya + CAMB: whole 1500.2x, sampling 4000.1x (asked 100x, aim 1000x)\n"
+        "mclmc over Cobaya + CAMB: whole 1700.3x, sampling 9000.4x (asked 100x, aim 1000x)\n",
+        [8.1, 12.3, 9.1, 25.0, 1500.2, 4000.1, 1700.3, 9000.4],
+    ),
     "calibration": (
         "with the emulator's error: passes; smallest p 0.021 (h), asked 0.00077; TARP p 0.4; ...\n"
         "half the covariance: FAILS; smallest p 1e-09 (S8), asked 0.00077; TARP p 0.001; ...\n",
