@@ -57,7 +57,7 @@ def test_steps_shrink_when_none_is_taken():
     run = Run(None, [], [])
     run.step, run.energy, run.accepted = 0.4, 1.0, 0.0
     _retune(run, FieldSampler())
-    assert run.step < 0.1
+    assert run.step < 0.2  # more than halved
     run.step, run.energy, run.accepted = 0.4, 0.0, 0.0  # every step ends where the density is 0
     _retune(run, FieldSampler())
     assert run.step == pytest.approx(0.2)
@@ -88,3 +88,44 @@ def test_a_lean_on_which_draws_disagree_is_left_out(float64):
     np.testing.assert_array_equal(lean(Odd(), points, lambda one: one[None]), 0.0)
     same = [points[0], points[0]]
     assert float(jnp.abs(lean(Odd(), same, lambda one: one[None])).max()) > 0.1
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("stiff",), meta_fields=())
+@dataclass(frozen=True)
+class Normal:
+    """A normal distribution with its own precision in every cell."""
+
+    stiff: jax.Array
+
+    def log_density(self, x):
+        return -0.5 * jnp.sum(self.stiff * x**2)
+
+    def place(self, x):
+        return x
+
+
+def test_what_no_accept_step_costs_at_the_energy_error_aimed_at():
+    """Variances by MCLMC: half a per cent low where precision is 1, a few per cent where it is 9."""
+    size, step = 4096, 0.5
+    target = Normal(jnp.asarray(np.repeat([1.0, 2.0, 4.0, 9.0], size // 4), jnp.float32))
+    key = jax.random.key(0)
+    begin = dynamics.start(target, jax.random.normal(key, (size,)) / jnp.sqrt(target.stiff), key)
+
+    @jax.jit
+    def run(state, first):
+        def move(carry, index):
+            state, square, energy = carry
+            arguments = jnp.float32(step * size**0.5), jnp.float32(FieldSampler.length * size**0.5)
+            state, moved = dynamics.microcanonical(target, state, jax.random.fold_in(key, index), *arguments)
+            return (state, square + target.stiff * state.position**2, energy + moved.energy**2), None
+
+        carry = (state, jnp.zeros(size), jnp.zeros(()))
+        (state, square, energy), _ = jax.lax.scan(move, carry, first + jnp.arange(2000))
+        return state, square / 2000, energy / 2000 / size
+
+    state, _, _ = run(begin, 0)
+    _, square, energy = run(state, 2000)
+    assert 1e-4 < float(energy) < 2 * FieldSampler.energy_error
+    variance = np.asarray(square).reshape(4, -1).mean(axis=1)
+    np.testing.assert_allclose(variance[:2], 0.994, atol=0.008)
+    assert 0.94 < variance[3] < 0.985
