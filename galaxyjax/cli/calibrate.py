@@ -48,7 +48,7 @@ class Calibrate:
     """Multiply the covariance that the posteriors are told, to see what a wrong one does."""
     at_once: Annotated[int, tyro.conf.arg(metavar="N")] = 25
     """Mocks sampled together; each such group is kept when it is done."""
-    max_draws: Annotated[int, tyro.conf.arg(metavar="N")] = 4000
+    max_draws: Annotated[int, tyro.conf.arg(metavar="N")] = 1500
     """Transitions a chain after which a group ends, sampled well or not."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: one a core)")] = (
         None

@@ -26,6 +26,7 @@ from galaxyjax.infer.ensemble import Drawn, Effort, Ensemble, Family
 from galaxyjax.infer.ranks import LEVEL, Verdict, judge, ranks, tarp
 
 LIKELIHOOD = "log likelihood"
+ROUNDS = (0.9, 0.9, 1.0)  # shares of a group that must have converged; what has not is sampled again
 
 
 class Miscalibrated(GalaxyjaxError):
@@ -137,26 +138,42 @@ def calibrate(
                         f"{prior.dimension} coordinates")  # fmt: skip
     if not (np.isfinite(truths).all() and np.isfinite(data).all()):
         raise DataError("truths or data hold NaN or infinity")
-    groups = [np.arange(i, min(i + effort.at_once, len(data))) for i in range(0, len(data), effort.at_once)]
-    done, seconds, ensemble = [], 0.0, None
-    with Progress(len(data), "calibrating", unit="mocks") as progress:
-        for number, group in enumerate(groups):
-            path = None if folder is None else Path(folder) / f"group_{number:04d}.npz"
-            identity = _identity(family, effort, truths[group], data[group])
-            found, took = _load(path, identity) if path is not None and path.exists() else (None, 0.0)
-            if found is None:
-                start = time.monotonic()
-                ensemble = ensemble or Ensemble(family, prior.dimension, effort)
-                found = ensemble.draw(data[group], 1000 * effort.seed + group)
-                took = time.monotonic() - start
-                if path is not None:
-                    write_npz(path, {"identity": identity, "wall_s": took, **found._asdict()})
-            done.append(found)
-            seconds += took
-            progress.advance(len(group), **{"smallest ESS": float(found.ess.min())})
-    joined = Drawn(*(np.concatenate([np.atleast_1d(getattr(one, n)) for one in done]) for n in Drawn._fields))
+    ensemble = Ensemble(family, prior.dimension, effort)
+    joined, seconds, late = None, 0.0, np.arange(len(data))
+    # A chain in a hundred stays where it began: its data sets are sampled again from other starts.
+    for again, share in enumerate(ROUNDS):
+        groups = [late[i : i + effort.at_once] for i in range(0, len(late), effort.at_once)]
+        with Progress(len(late), "sampling again" if again else "calibrating", unit="mocks") as progress:
+            for number, group in enumerate(groups):
+                name = f"again_{again}_{number:04d}.npz" if again else f"group_{number:04d}.npz"
+                path = None if folder is None else Path(folder) / name
+                identity = _identity(family, effort, truths[group], data[group])
+                found, took = _load(path, identity) if path is not None and path.exists() else (None, 0.0)
+                if found is None:
+                    start = time.monotonic()
+                    seeds = 1000 * effort.seed + group + 10**6 * again
+                    found = ensemble.draw(data[group], seeds, share)
+                    took = time.monotonic() - start
+                    if path is not None:
+                        write_npz(path, {"identity": identity, "wall_s": took, **found._asdict()})
+                joined = _joined(joined, found, group, len(data))
+                seconds += took
+                progress.advance(len(group), **{"smallest ESS": float(found.ess.min())})
+        late = np.flatnonzero((joined.ess < effort.ess) | (joined.r_hat >= effort.r_hat))
+        if not len(late):
+            break
     seconds = max(seconds, time.monotonic() - began)
     return _rank(family, truths, data, joined, effort, seconds)
+
+
+def _joined(joined: Drawn | None, found: Drawn, group: np.ndarray, count: int) -> Drawn:
+    """All data sets' draws with those of one group in their place; gradients add up."""
+    if joined is None:
+        arrays = [np.zeros((count, *values.shape[1:]), values.dtype) for values in found[:-1]]
+        joined = Drawn(*arrays, 0)
+    for whole, part in zip(joined[:-1], found[:-1], strict=True):
+        whole[group] = part
+    return joined._replace(gradients=joined.gradients + int(np.sum(found.gradients)))
 
 
 def _rank(family: Family, truths, data, drawn: Drawn, effort: Effort, seconds: float) -> Calibration:
@@ -175,7 +192,7 @@ def _rank(family: Family, truths, data, drawn: Drawn, effort: Effort, seconds: f
         ess=drawn.ess,
         r_hat=drawn.r_hat,
         draws=effort.draws,
-        gradients=int(drawn.gradients.sum()),
+        gradients=drawn.gradients,
         wall_s=seconds,
     )
 

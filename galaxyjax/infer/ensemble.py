@@ -44,7 +44,7 @@ class Effort:
     chains: int = 4
     block: int = 50
     warmup: tuple[int, ...] = (1, 2, 3)
-    max_draws: int = 4000  # a chain
+    max_draws: int = 1500  # a chain
     acceptance: float = 0.9
     length: float = 1.5
     at_once: int = 25  # data sets vectorised together
@@ -93,9 +93,12 @@ class Ensemble:
         self._block = jax.jit(block)
         self._density = jax.jit(lambda u, data: jax.vmap(family.posterior(data).log_density)(u))
 
-    def draw(self, data: np.ndarray, seeds: np.ndarray) -> Drawn:
-        """Samples data sets (m, n), m at most `at_once`; what is drawn depends on data and seeds (m,)
+    def draw(self, data: np.ndarray, seeds: np.ndarray, share: float = 1.0) -> Drawn:
+        """Samples data sets (m, n), m at most `at_once`; what is drawn depends on data, seeds (m,) and share
         alone, to rounding.
+
+        share: of the data sets that must have converged before it ends. One chain that does not move would
+        keep all the others at work.
         """
         m, effort = len(data), self.effort
         padded = np.concatenate([np.arange(m), np.zeros(effort.at_once - m, int)])
@@ -127,7 +130,8 @@ class Ensemble:
             kept.append((drawn.position[:m], drawn.log_density[:m]))
             position, density = (np.concatenate(parts, axis=2) for parts in zip(*kept, strict=True))
             look = [convergence(one) for one in position]
-            if all(one.min_ess >= effort.ess and one.max_r_hat < effort.r_hat for one in look):
+            fine = [one.min_ess >= effort.ess and one.max_r_hat < effort.r_hat for one in look]
+            if np.mean(fine) >= share:
                 break
         likelihood = density + 0.5 * np.sum(position.astype(float) ** 2, -1)
         total = effort.chains * position.shape[2]

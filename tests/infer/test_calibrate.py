@@ -127,21 +127,46 @@ def test_finished_mocks_are_kept(tmp_path, monkeypatch, right, ensemble):
     """Killed after two groups of three, taken up: the same ranks, and only what was missing is sampled."""
     drawn, draw = [], Ensemble.draw
 
-    def dies(self, data, seeds):
+    def dies(self, data, seeds, share):
         drawn.append(len(data))
         if len(drawn) == 3:
             raise Killed
-        return draw(self, data, seeds)
+        return draw(self, data, seeds, share)
 
     monkeypatch.setattr(Ensemble, "draw", dies)
     monkeypatch.setattr(module, "Ensemble", lambda *_: ensemble)
     with pytest.raises(Killed):
         calibrate(family(), TRUTHS, DATA, tmp_path, EFFORT)
     again = calibrate(family(), TRUTHS, DATA, tmp_path, EFFORT)
-    assert len(drawn) == 4 and len(list(tmp_path.glob("group_*.npz"))) == 3
+    assert drawn[:4] == [40] * 4 and sum(drawn[4:]) < 20  # the few that had not converged, again
+    assert len(list(tmp_path.glob("group_*.npz"))) == 3
     np.testing.assert_array_equal(again.ranks, right.ranks)
     with pytest.raises(ConfigError, match="another calibration"):
         calibrate(family(2.0), TRUTHS, DATA, tmp_path, EFFORT)
+
+
+def test_what_did_not_converge_is_sampled_again_from_other_starts(monkeypatch, right, ensemble):
+    """Two data sets with a chain that stays put: they alone are drawn again, with new seeds."""
+    calls, draw = [], Ensemble.draw
+
+    def stuck(self, data, seeds, share):
+        calls.append((np.asarray(seeds), share))
+        found = draw(self, data, seeds, share)
+        late = np.isin(seeds, [3, 50])  # the seeds of the first round are the data sets' numbers
+        return found._replace(
+            ess=np.where(late, 5.0, found.ess), position=np.where(late[:, None, None], 9.0, found.position)
+        )
+
+    monkeypatch.setattr(Ensemble, "draw", stuck)
+    monkeypatch.setattr(module, "Ensemble", lambda *_: ensemble)
+    again = calibrate(family(), TRUTHS, DATA, effort=EFFORT)
+    assert [len(seeds) for seeds, _ in calls[:3]] == [40, 40, 40]
+    redrawn = calls[3][0]
+    assert set(redrawn % 1000) >= {3, 50} and (redrawn >= 10**6).all() and len(redrawn) < 20
+    assert again.ess.min() >= EFFORT.ess and again.short == 0
+    others = np.setdiff1d(np.arange(M), redrawn % 10**6)
+    np.testing.assert_array_equal(again.ranks[others, 0].round(1), right.ranks[others, 0].round(1))
+    assert again.gradients > right.gradients
 
 
 @pytest.mark.slow
