@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--mocks", type=int, default=200)
     parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--ess", type=float, help="least effective size of a mock; twice --draws if left out")
     parser.add_argument("--at-once", type=int, default=25)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--survey", default="kids1000")
@@ -50,7 +51,7 @@ def main() -> int:
 
     analysis, emulator = KiDS1000(), galaxyjax.load("matter_power")
     survey = read_survey("mock" if given.quick else given.survey)
-    effort = Effort(draws=given.draws, ess=2.0 * given.draws, at_once=given.at_once)
+    effort = Effort(draws=given.draws, ess=given.ess or 2.0 * given.draws, at_once=given.at_once)
     if given.quick:
         effort = Effort(draws=10, ess=10.0, at_once=10, max_draws=50, warmup=(1,), block=10)
     began = time.monotonic()
