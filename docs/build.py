@@ -30,7 +30,8 @@ def main() -> int:
     for page in sorted(given.out.glob("notebooks/*.html")) if given.execute else ():
         if "&lt;Figure size" in page.read_text(encoding="utf-8"):
             print(
-                f"{page}: a figure is named, not shown; import matplotlib.pyplot before it", file=sys.stderr
+                f"{page}: a figure is named, not shown; make it by pyplot or galaxyjax.report",
+                file=sys.stderr,
             )
             code = 1
     if not code:

@@ -113,9 +113,18 @@ def label(name: str) -> str:
     return name.replace("_", " ")
 
 
+class _Shown(Figure):
+    """A figure that a notebook shows as a picture, whether or not pyplot was ever used there."""
+
+    def _repr_png_(self) -> bytes:
+        held = io.BytesIO()
+        self.savefig(held, format="png")
+        return held.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure in inches on the Agg canvas: no display, no global pyplot state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _Shown(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -131,7 +140,7 @@ def grid(rows: int, columns: int, width: float, height: float, *, gap=(0.12, 0.1
         left + columns * width + (columns - 1) * gap[0] + right,
         bottom + rows * height + (rows - 1) * gap[1] + top,
     )
-    figure = Figure(figsize=total)
+    figure = _Shown(figsize=total)
     FigureCanvasAgg(figure)
     spec = figure.add_gridspec(
         rows,

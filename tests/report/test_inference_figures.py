@@ -99,3 +99,10 @@ def test_mass_maps_are_dimmed_where_nothing_was_seen(count):
     veil = np.asarray(panels[0].images[1].get_array())
     assert (veil[:2, :, 3] > 0.3).all() and (veil[2:, :, 3] == 0).all()
     assert tuple(panels[0].images[0].get_extent()) == (0.0, 4.0, 0.0, 3.0)
+
+
+def test_a_notebook_shows_the_pictures_without_pyplot():
+    formatters = pytest.importorskip("IPython.core.formatters")
+    shown = formatters.PNGFormatter()(style.new_figure(2.0, 1.0))
+    assert shown.startswith(b"\x89PNG")
+    assert formatters.PNGFormatter()(style.grid(1, 2, 1.0, 1.0)[0]).startswith(b"\x89PNG")
