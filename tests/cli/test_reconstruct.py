@@ -46,7 +46,7 @@ def test_shear_becomes_convergence(command, tmp_path):
     arrays = dict(zip(("gamma1", "gamma2", "std1", "std2"), (*shear, std, std), strict=True))
     write_npz(tmp_path / "shear.npz", arrays)
     ell = np.geomspace(50, 40000, 30)
-    np.savetxt(tmp_path / "power.txt", [ell, 4e-9 / (1 + (ell / 1000) ** 2)])
+    np.savetxt(tmp_path / "power.txt", [ell, 2e-10 / (1 + (ell / 1000) ** 2)])
     np.save(tmp_path / "truth.npy", 0.01 * numbers.normal(size=std.shape))
     prior = ("--spectrum", tmp_path / "power.txt", "--shift", 0.05, "--pixel", 0.5)
     judged = ("--truth", tmp_path / "truth.npy", "--chains", 2, "--max-draws", 100, "--json")

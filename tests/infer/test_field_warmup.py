@@ -11,7 +11,7 @@ import pytest
 from galaxyjax.infer.field_level import dynamics
 from galaxyjax.infer.field_level.leaning import lean
 from galaxyjax.infer.field_level.posterior import Latent
-from galaxyjax.infer.field_level.sample import FieldSampler, _retune
+from galaxyjax.infer.field_level.sample import FieldSampler, _judged, _retune
 from galaxyjax.infer.field_level.store import Run
 
 
@@ -129,3 +129,12 @@ def test_what_no_accept_step_costs_at_the_energy_error_aimed_at():
     variance = np.asarray(square).reshape(4, -1).mean(axis=1)
     np.testing.assert_allclose(variance[:2], 0.994, atol=0.008)
     assert 0.94 < variance[3] < 0.985
+
+
+def test_empty_shells_are_not_judged_and_stuck_chains_are():
+    draws = np.random.default_rng(0).normal(size=(2, 40, 3))
+    draws[..., 1] = 0.0  # no mode of the grid lies there
+    found = _judged(draws)
+    assert len(found.r_hat) == 2 and np.isfinite(found.max_r_hat)
+    draws[..., 1] = [[1.0], [2.0]]  # neither chain moves
+    assert not np.isfinite(_judged(draws).max_r_hat)

@@ -119,7 +119,8 @@ class FieldChains:
     """Draws after the warm-up, on the host, and what they cost.
 
     observed: name -> (chains, draws, q). mean, std: of the pictured field over all draws. samples:
-    (chains * keep, ...) of it. convergence: of every judged name. gradients: of all chains,
+    (chains * keep, ...) of it. convergence: of every judged name, of those
+    of its quantities that vary. gradients: of all chains,
     `warmup_gradients` of them before. step: a coordinate's; for MCLMC over the square root of the dimension.
     """
 
@@ -275,9 +276,16 @@ def _picture(target, latent):
 def _look(run: store.Run, sampler: FieldSampler) -> tuple[dict[str, Convergence] | None, bool]:
     if run.blocks <= sum(sampler.warmup) or run.count < 8:
         return None, False
-    look = {name: convergence(run.draws[name]) for name in run.target.judged if run.draws[name].shape[-1]}
+    look = {name: _judged(run.draws[name]) for name in run.target.judged if run.draws[name].shape[-1]}
     fine = all(c.max_r_hat < sampler.r_hat and np.min(c.ess_bulk) >= sampler.ess for c in look.values())
     return look, fine
+
+
+def _judged(draws: np.ndarray) -> Convergence:
+    """Convergence of what varies: a shell of k that holds no mode of a small grid is 0 in every draw of every
+    chain, where a chain that is stuck has a value of its own."""
+    varies = np.ptp(draws, axis=(0, 1)) > 0.0
+    return convergence(draws[..., varies] if varies.any() else draws)
 
 
 def _metrics(look, run: store.Run, sampler: FieldSampler) -> dict:
