@@ -50,8 +50,8 @@ class ShearMaps:
         found = float(np.mean(rows))
         if not found > 0:
             raise DataError(
-                f"shear maps: a signal variance of {signal_variance:g} exceeds the shear's own; check the units "
-                "of spectrum and pixel, or trust the noise as given"
+                f"shear maps: a signal variance of {signal_variance:g} exceeds the shear's own; check "
+                "the units of spectrum and pixel, or trust the noise as given"
             )
         return float(np.sqrt(found))
 
