@@ -168,6 +168,23 @@ SCRIPTS = (
         long=True,
     ),
     Script(
+        "hydro_learning",
+        (),
+        tuple(
+            Line(
+                f"hydro_field's recipe, three runs: {name} of two judged runs off by chance, z = {z}",
+                rf"^{name} +3 +{z} .* {NUMBER}%$",
+                None,
+                False,
+                "%",
+            )
+            for name in ("gas", "pressure")
+            for z in (2, 0)
+        ),
+        data=True,
+        long=True,
+    ),
+    Script(
         "calibration",
         ("--folder", "calibration"),
         (

@@ -81,6 +81,14 @@ PRINTED = {
         "mclmc over Cobaya + CAMB: whole 1700.3x, sampling 9000.4x (asked 100x, aim 1000x)\n",
         [8.1, 12.3, 9.1, 25.0, 1500.2, 4000.1, 1700.3, 9000.4],
     ),
+    "hydro_learning": (
+        "gas               3    2    7.2% +-  7%        16.3%          11.5%\n"
+        "gas               3    0   22.8% +- 12%        24.3%          17.2%\n"
+        "pressure          3    2   38.5% +- 43%        93.9%          66.4%\n"
+        "pressure          3    0   31.1% +- 21%        47.2%          33.4%\n"
+        "gas               1    2    5.5% +- 21%        46.4%          32.8%\n",
+        [11.5, 17.2, 66.4, 33.4],
+    ),
     "calibration": (
         "with the emulator's error: passes; smallest p 0.021 (h), asked 0.00077; TARP p 0.4; ...\n"
         "half the covariance: FAILS; smallest p 1e-09 (S8), asked 0.00077; TARP p 0.001; ...\n",

@@ -140,7 +140,7 @@ def calibrate(
         raise DataError("truths or data hold NaN or infinity")
     ensemble = Ensemble(family, prior.dimension, effort)
     joined, seconds, late = None, 0.0, np.arange(len(data))
-    # A chain in a hundred stays where it began: its data sets are sampled again from other starts.
+    # A chain may stay where it began: its data set is sampled again, from other starts.
     for again, share in enumerate(ROUNDS):
         groups = [late[i : i + effort.at_once] for i in range(0, len(late), effort.at_once)]
         with Progress(len(late), "sampling again" if again else "calibrating", unit="mocks") as progress:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from galaxyjax.infer.field_level import dynamics
-from galaxyjax.infer.field_level.leaning import lean
+from galaxyjax.infer.field_level.coordinates import lean
 from galaxyjax.infer.field_level.posterior import Latent
 from galaxyjax.infer.field_level.sample import FieldSampler, _judged, _retune
 from galaxyjax.infer.field_level.store import Run

@@ -11,8 +11,8 @@ arXiv:2504.20130, section 3). Where gravity is not linear the posterior is narro
 factor c(k) that a pilot run measures, and the field still leans on the parameters: nu = m + c s (x + B y).
 Of all Gaussians the one nearest to the posterior has for its precision the mean Hessian H of -log p (Opper &
 Archambeau 2009, Neural Comput. 21, 786), so B = -H_xx^-1 H_xy, averaged over draws of the pilot
-(`leaning`). Parameters are sampled as u = centre + factor y with the covariance that the
-pilot finds. None of this changes the posterior, only how fast it is explored.
+(`coordinates`). Parameters are sampled as u = centre + factor y with the covariance that the pilot finds.
+None of this changes the posterior, only how fast it is explored.
 """
 
 from __future__ import annotations
@@ -32,16 +32,14 @@ from jax.sharding import PartitionSpec as P
 
 from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.fields.spectra import shell_edges
-from galaxyjax.infer.diagnostics import convergence
 from galaxyjax.infer.field_level.block import carry
-from galaxyjax.infer.field_level.leaning import lean
+from galaxyjax.infer.field_level.coordinates import covariance, lean, scatter
 from galaxyjax.infer.field_level.tracer import TracerModel, on_grid
 from galaxyjax.infer.priors import Prior
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import GRID
 
 PROBES = 16
-FIRST = 10.0  # draws that the covariance known before counts for
 LEAN = P(None, *GRID)
 
 
@@ -232,32 +230,18 @@ class FieldPosterior:
         coordinates: what they share is the posterior's mean, about which the variance counts. points: some
         draws, over which the lean is averaged.
         """
-        shells = jax.jit(lambda p, x: p.shells(p.model.noise_modes(x)))
-        fields = [latent.field for latent in means]
-        # Of two chains' means: their own noise drops out of the product, as it does not of a square.
-        size = self.model.cells**3
-        total = np.asarray(shells(self, sum(fields)), float)
-        own = sum(np.asarray(shells(self, one), float) for one in fields)
-        pairs = len(fields) * (len(fields) - 1)
-        of_mean = (total - own) / pairs if pairs else own
-        variance = np.asarray(draws["coordinates"], float).mean((0, 1)) - of_mean / size
-        narrowing = np.asarray(self.narrowing) * np.sqrt(np.clip(variance, 0.1, 4.0))
+        shells = partial(shells_of, self)
+        square = np.asarray(draws["coordinates"], float).mean((0, 1))
+        narrowing = np.asarray(self.narrowing) * scatter(shells, [mean.field for mean in means], square)
         if not self.prior.dimension:
             return self.adapted(self.centre, self.factor, narrowing)
-        u = np.asarray(draws["whitened"], float)
-        new = self.adapted(u.mean(axis=(0, 1)), self._covariance(u), narrowing)
+        u, before = np.asarray(draws["whitened"], float), np.asarray(self.factor, float)
+        new = self.adapted(u.mean(axis=(0, 1)), covariance(u, before @ before.T), narrowing)
         # What the field already leans on u, by the new coordinates of u.
         turned = jnp.linalg.solve(self.factor, new.factor)
-        new = replace(new, lean=jnp.tensordot(turned.T, self.lean, 1))
+        new = new.with_learnt({"lean": jnp.tensordot(turned.T, self.lean, 1)})
         carried = [carry(new, self, point) for point in points]
-        return replace(new, lean=new.lean - lean(new, carried, partial(_by_shell, new)))
-
-    def _covariance(self, u: np.ndarray) -> np.ndarray:
-        """Covariance of draws u (chains, draws, d), and the one before for as long as they are few."""
-        before = np.asarray(self.factor, float) @ np.asarray(self.factor, float).T
-        n = float(np.nan_to_num(np.min(convergence(u).ess_bulk), nan=1.0))
-        found = np.cov(u.reshape(-1, u.shape[-1]), rowvar=False).reshape(before.shape)
-        return (n * found + FIRST * before) / (n + FIRST)
+        return new.with_learnt({"lean": new.lean - lean(new, carried, partial(_by_shell, new))})
 
     def learnt(self) -> dict[str, np.ndarray]:
         """Return what tells these coordinates from others'."""
@@ -286,6 +270,12 @@ class FieldPosterior:
         for leaf in (self.contrast, self.inverse_variance, *jax.tree.leaves(self.model)):
             digest.update(np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()
+
+
+@jax.jit
+def shells_of(posterior: FieldPosterior, field: Array) -> Array:
+    """Return the mean |mode|^2 of a field in the posterior's shells, (nb,)."""
+    return posterior.shells(posterior.model.noise_modes(field))
 
 
 @jax.jit

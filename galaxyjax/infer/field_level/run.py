@@ -12,7 +12,7 @@ import numpy as np
 from galaxyjax.core.files import atomic_path, write_json
 from galaxyjax.fields.spectra import shell_edges
 from galaxyjax.infer.field_level.evolve import Evolution
-from galaxyjax.infer.field_level.posterior import FieldPosterior, Latent, field_posterior
+from galaxyjax.infer.field_level.posterior import FieldPosterior, Latent, field_posterior, shells_of
 from galaxyjax.infer.field_level.sample import FieldChains, FieldSampler, sample_field
 from galaxyjax.infer.field_level.survey import TracerSurvey
 from galaxyjax.infer.field_level.tracer import TracerModel
@@ -73,7 +73,7 @@ def judge(chains: FieldChains, survey: TracerSurvey) -> tuple[np.ndarray, dict[s
     of the posterior's mean, and of linear reconstruction, with the truth.
     """
     posterior = chains.target
-    shells = lambda a: np.asarray(_shells(posterior, np.asarray(a, posterior.contrast.dtype)), float)  # noqa: E731
+    shells = lambda a: np.asarray(shells_of(posterior, np.asarray(a, posterior.contrast.dtype)), float)  # noqa: E731
     parameters = chains.observed["parameters"].reshape(-1, posterior.prior.dimension).mean(0)
     linear = linear_reconstruction(posterior, parameters)
     power_mean = shells(chains.mean)
@@ -91,11 +91,6 @@ def judge(chains: FieldChains, survey: TracerSurvey) -> tuple[np.ndarray, dict[s
             found[name] = cross / np.sqrt(shells(guess) * own)
     edges = shell_edges(survey.cells, survey.box_size)
     return 0.5 * (edges[1:] + edges[:-1]), found
-
-
-@jax.jit
-def _shells(posterior: FieldPosterior, grid):
-    return posterior.shells(posterior.model.noise_modes(grid))
 
 
 @jax.jit

@@ -119,9 +119,9 @@ class FieldChains:
     """Draws after the warm-up, on the host, and what they cost.
 
     observed: name -> (chains, draws, q). mean, std: of the pictured field over all draws. samples:
-    (chains * keep, ...) of it. convergence: of every judged name, of those
-    of its quantities that vary. gradients: of all chains,
-    `warmup_gradients` of them before. step: a coordinate's; for MCLMC over the square root of the dimension.
+    (chains * keep, ...) of it. convergence: of every judged name, of those of its quantities that vary.
+    gradients: of all chains, `warmup_gradients` of them before. step: a coordinate's; for MCLMC over the
+    square root of the dimension.
     """
 
     observed: dict[str, np.ndarray]
@@ -239,7 +239,7 @@ def _advance(run: store.Run, sampler: FieldSampler, keys) -> None:
 def _retune(run: store.Run, sampler: FieldSampler) -> None:
     """A step nearer to the energy error, or acceptance, asked for."""
     if sampler.method == "mclmc":
-        # The energy error of a second-order step falls with its cube..
+        # The energy error of a second-order step falls with its cube.
         ratio = (sampler.energy_error / max(run.energy, 1e-12)) ** (1.0 / 6.0)
         # Where most steps are refused their energies say nothing, or that the step is far too long.
         run.step *= float(np.clip(ratio, 0.2, 2.0 if run.accepted > 0.5 else 0.5))

@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from galaxyjax.core.errors import DataError
 from galaxyjax.fields.shear import kaiser_squires, shear_of, smoothed
+from galaxyjax.infer.field_level.coordinates import scatter
 from galaxyjax.infer.mass_map.prior import MapGrid, gaussian_spectrum, lognormal_spectrum
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import GRID
@@ -141,13 +142,9 @@ class MassMap:
     def relearnt(self, draws: Mapping[str, np.ndarray], means: list, points: list) -> MassMap:
         """Return the posterior in coordinates of unit variance in shells, as `FieldPosterior.relearnt`."""
         shells = jax.jit(lambda p, x: p.shells(p._modes(x)))
-        fields = [sky.field for sky in means]
-        total = np.asarray(shells(self, sum(fields)), float)
-        own = sum(np.asarray(shells(self, one), float) for one in fields)
-        pairs = len(fields) * (len(fields) - 1)
-        of_mean = (total - own) / pairs if pairs else own
-        variance = np.asarray(draws["coordinates"], float).mean((0, 1)) - of_mean / self.dimension
-        return self.with_learnt({"narrowing": self.narrowing * np.sqrt(np.clip(variance, 0.1, 4.0))})
+        square = np.asarray(draws["coordinates"], float).mean((0, 1))
+        spread = scatter(partial(shells, self), [sky.field for sky in means], square)
+        return self.with_learnt({"narrowing": self.narrowing * spread})
 
     def learnt(self) -> dict[str, np.ndarray]:
         """Return what tells these coordinates from others'."""

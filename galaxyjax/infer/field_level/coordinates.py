@@ -1,11 +1,11 @@
-"""How the field leans on the parameters: H_xx^-1 H_xy of -log p, averaged over draws.
+"""What the draws of a pilot teach a sampler's coordinates: scatter in shells, covariance, and lean.
 
-Where the forward model is not linear H_xx is far from 1 along H_xy: ten times it, where parameters act on
-dense cells, which the data know best. To take it for 1 makes coordinates far worse than none, and so does a
-full solution, as H_xx differs from point to point and has flat directions; the best multiple of H_xy, one
-step of steepest descent, only ever makes them better. Second derivatives are differences of gradients, over a
-part of the posterior's own width: a mean over that width is what is wanted, and the program of the gradient
-is there already, where one of second derivatives takes minutes to compile.
+The lean is how the field leans on the parameters, H_xx^-1 H_xy of -log p averaged over draws. Where the
+forward model is not linear H_xx is far from 1 along H_xy, as parameters act on dense cells, which the data
+know best; it differs from point to point and has flat directions, along which a full solution runs away. So
+the best multiple of H_xy is taken, one step of steepest descent. Second derivatives are differences of
+gradients, over a part of the posterior's own width: a mean over that width is what is wanted, and the program
+of the gradient is there already, where one of second derivatives takes minutes to compile.
 """
 
 from __future__ import annotations
@@ -17,11 +17,33 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from galaxyjax.infer.diagnostics import convergence
 from galaxyjax.infer.field_level.dynamics import Target, slope
 
 WIDTH = 0.25  # of a parameter's standard deviation
 STRAY = 0.005  # of a cell's, root mean square
 PROBES = 4  # points over which H_xx is averaged
+FIRST = 10.0  # draws that the covariance known before counts for
+
+
+def scatter(shells: Callable[[Array], Array], fields: Sequence[Array], square: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the coordinates in each shell, held between 0.3 and 2, (nb,).
+
+    shells: of a field, (nb,) the mean |mode|^2. fields: mean of each chain. square: (nb,) mean square of the
+    draws; what the means share is the posterior's mean, about which they scatter.
+    """
+    # Of two chains' means: their own noise drops out of the product, as it does not of a square.
+    size, pairs = fields[0].size, len(fields) * (len(fields) - 1)
+    own = sum(np.asarray(shells(one), float) for one in fields)
+    of_mean = (np.asarray(shells(sum(fields)), float) - own) / pairs if pairs else own
+    return np.sqrt(np.clip(square - of_mean / size, 0.1, 4.0))
+
+
+def covariance(u: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Return the covariance of draws u (chains, draws, d), and the one before for as long as they are few."""
+    n = float(np.nan_to_num(np.min(convergence(u).ess_bulk), nan=1.0))
+    found = np.cov(u.reshape(-1, u.shape[-1]), rowvar=False).reshape(before.shape)
+    return (n * found + FIRST * before) / (n + FIRST)
 
 
 def lean(target: Target, points: Sequence, shells: Callable[[Array], Array]) -> Array:
