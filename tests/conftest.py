@@ -6,6 +6,8 @@ from pathlib import Path
 # Before JAX starts: the tests state facts about one CPU, whatever else the machine has.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("GALAXYJAX_QUIET", "1")
+# Most of a test's time is compiling what runs once: LLVM tries less hard, also in processes that tests start.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import jax
 import pytest

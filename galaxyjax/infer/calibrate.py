@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -138,10 +138,11 @@ def calibrate(
                         f"{prior.dimension} coordinates")  # fmt: skip
     if not (np.isfinite(truths).all() and np.isfinite(data).all()):
         raise DataError("truths or data hold NaN or infinity")
-    ensemble = Ensemble(family, prior.dimension, effort)
     joined, seconds, late = None, 0.0, np.arange(len(data))
     # A chain may stay where it began: its data set is sampled again, from other starts.
     for again, share in enumerate(ROUNDS):
+        # Padding costs as much as data: a program for the few that are left is soon worth compiling.
+        ensemble = Ensemble(family, prior.dimension, replace(effort, at_once=min(effort.at_once, len(late))))
         groups = [late[i : i + effort.at_once] for i in range(0, len(late), effort.at_once)]
         with Progress(len(late), "sampling again" if again else "calibrating", unit="mocks") as progress:
             for number, group in enumerate(groups):

@@ -11,7 +11,8 @@ Priors, scales, model and covariance are those of Asgari et al. 2021 (A&A 645, A
   treats wiggles, massive neutrinos and halo concentrations differently: 2016 is off by up to 5%, 2020 by
   2.5%, against simulations.
 - ln10A_s is limited to the emulator's [1.6, 4.0], which cuts corners of the flat prior in S8 (low Omega_m,
-high n_s). - The emulator's measured error is added to the covariance.
+  high n_s).
+- The emulator's measured error is added to the covariance.
 - `baryons` puts FLAMINGO's measured response in place of HMcode's feedback: flat in the gas fractions' offset
   -8 to 2 sigma, stars and jets as in FLAMINGO's fiducial model unless given a range; its stated error,
   averaged over that prior, is added to the covariance.
