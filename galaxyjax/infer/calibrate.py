@@ -138,11 +138,13 @@ def calibrate(
                         f"{prior.dimension} coordinates")  # fmt: skip
     if not (np.isfinite(truths).all() and np.isfinite(data).all()):
         raise DataError("truths or data hold NaN or infinity")
-    joined, seconds, late = None, 0.0, np.arange(len(data))
+    ensemble, joined, seconds, late = None, None, 0.0, np.arange(len(data))
     # A chain may stay where it began: its data set is sampled again, from other starts.
     for again, share in enumerate(ROUNDS):
         # Padding costs as much as data: a program for the few that are left is soon worth compiling.
-        ensemble = Ensemble(family, prior.dimension, replace(effort, at_once=min(effort.at_once, len(late))))
+        size = min(effort.at_once, len(late))
+        if ensemble is None or size < ensemble.effort.at_once:
+            ensemble = Ensemble(family, prior.dimension, replace(effort, at_once=size))
         groups = [late[i : i + effort.at_once] for i in range(0, len(late), effort.at_once)]
         with Progress(len(late), "sampling again" if again else "calibrating", unit="mocks") as progress:
             for number, group in enumerate(groups):
