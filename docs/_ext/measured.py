@@ -57,9 +57,9 @@ def _calibration(folder: Path) -> list[str]:
     )
     return [
         f"## Calibration\n\n{first['mocks']} mock surveys of KiDS-1000 with spectra from CAMB, their "
-        f"posteriors by the emulator, S8 flat between {low} and {high} ({content['date']}; `python benchmarks/"
-        f"calibration.py --folder DIR --store`). Ranks of every parameter and of the log likelihood, "
-        f"{first['draws']} draws a mock.\n\n" + "\n".join(rows),
+        f"posteriors by the emulator, S8 flat between {low} and {high} ({content['date']}; `python "
+        f"benchmarks/calibration.py --folder DIR --store`). Ranks of every parameter and of the log "
+        f"likelihood, {first['draws']} draws a mock.\n\n" + "\n".join(rows),
         figures,
     ]
 
