@@ -48,11 +48,16 @@ def _calibration(folder: Path) -> list[str]:
         )
     first, (low, high) = next(iter(content["cases"].values())), content["S8"]
     figures = "\n\n".join(
-        f"```{{figure}} ../benchmarks/results/calibration/{name}.png\n:alt: {alt}\n:width: 100%\n\n"
+        f"```{{figure}} ../benchmarks/results/calibration/{name}.png\n:alt: {alt}\n:width: {width}\n\n"
         f"{text}\n```"
-        for name, alt, text in (
-            ("ranks", "Ranks of truths", "Ranks of truths less uniform ones, with their 95% band."),
-            ("coverage", "Coverage", "Share of truths within credible regions of all parameters at once."),
+        for name, width, alt, text in (
+            ("ranks", "100%", "Ranks of truths", "Ranks of truths less uniform ones, with their 95% band."),
+            (
+                "coverage",
+                "50%",
+                "Coverage",
+                "Share of truths within credible regions of all parameters at once.",
+            ),
         )
     )
     return [
