@@ -22,8 +22,8 @@ class Massmap:
     """Sample the convergence of shear maps, beside Kaiser & Squires' and Wiener's.
 
     Shear: one .npz or .h5 with gamma1, gamma2, std1, std2 (ny, nx), or images (FITS, npy) with --noise. The
-    prior's power is that of --spectrum (two rows, l and C_l) or of --like, a simulated convergence map, which
-    also gives the shift of the log-normal prior.
+    prior's power is that of --spectrum (two rows, l and C_l of the sky) or of --like, a simulated convergence
+    map, which also teaches how convergence is distributed.
     """
 
     shear: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SHEAR")]
@@ -40,17 +40,18 @@ class Massmap:
     """Power of the convergence: .npy or text, rows (or columns) l and C_l."""
     like: Annotated[
         Path | None,
-        tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none; --spectrum and --shift say it)"),
+        tyro.conf.arg(metavar="FILE", help_behavior_hint="(optional)"),
     ] = None
-    """A simulated convergence map, FITS or npy, with pixels of the same size: teaches power and shift."""
-    prior: Literal["lognormal", "gaussian"] = "lognormal"
-    """What convergence looks like."""
+    """A simulated convergence map, FITS or npy, in pixels as large: teaches power and distribution."""
+    prior: Literal["learnt", "lognormal", "gaussian"] = "learnt"
+    """How the convergence of a pixel is distributed: as in --like, or by formula."""
     shift: Annotated[
         float | None, tyro.conf.arg(metavar="KAPPA", help_behavior_hint="(default: that of --like)")
     ] = None
-    """Depth of the emptiest line of sight, for the log-normal prior."""
-    trust_noise: bool = False
-    """Take the noise as given; else its size is measured from the shear's own scatter."""
+    """Of the log-normal prior: depth of the emptiest line of sight."""
+    noise_model: Literal["scaled", "uniform", "given"] = "scaled"
+    """Noise in the proportions given, its size measured from the shear; one measured number everywhere; or as
+    given."""
     truth: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
     """The true convergence of a simulation, against which the maps are judged."""
     method: Literal["mclmc", "hmc"] = "mclmc"
@@ -77,19 +78,18 @@ class Massmap:
 
         from galaxyjax.data.shear_maps import read_image, read_shear
         from galaxyjax.infer.field_level.sample import FieldSampler
+        from galaxyjax.infer.mass_map.prior import MapGrid
         from galaxyjax.infer.mass_map.run import MAPS, SUMMARY, map_mass
 
         maps = read_shear(self.shear, self.noise)
         pixel = self.pixel / 60.0 * np.pi / 180.0
-        ell, power, shift = self._learnt(pixel)
+        variance, marginal = self._learnt(MapGrid(maps.gamma1.shape, pixel))
         truth = None if self.truth is None else read_image(self.truth)
         sampler = FieldSampler(
             method=self.method, chains=self.chains, max_draws=self.max_draws, ess=self.ess, seed=self.seed,
             block=4, warmup=(12, 8, 4), min_draws=100, energy_error=1e-5, length=1.0, keep=50,
         )  # fmt: skip
-        summary = map_mass(
-            maps, pixel, ell, power, shift, mesh, self.out, sampler, not self.trust_noise, truth
-        )
+        summary = map_mass(maps, pixel, variance, marginal, mesh, self.out, sampler, self.noise_model, truth)
         paths = {
             "maps and draws": self.out / MAPS,
             "figure": _draw(self.out, self.pixel, truth),
@@ -100,12 +100,13 @@ class Massmap:
             return
         _show(summary, paths)
 
-    def _learnt(self, pixel: float):
-        """ell, power and shift of the prior."""
+    def _learnt(self, grid):
+        """Variance of the prior's modes, and what a pixel may be."""
         import numpy as np
 
         from galaxyjax.data.shear_maps import read_image
-        from galaxyjax.infer.mass_map.prior import MapGrid, shift_of, spectrum_of
+        from galaxyjax.infer.mass_map import marginal
+        from galaxyjax.infer.mass_map.prior import MapGrid, gaussian_spectrum, shift_of, spectrum_of
 
         like = None if self.like is None else read_image(self.like)
         if self.spectrum is not None:
@@ -113,16 +114,22 @@ class Massmap:
             rows = np.loadtxt(self.spectrum) if text else read_image(self.spectrum)
             ell, power = rows if rows.shape[0] == 2 else rows.T
         elif like is not None:
-            ell, power = spectrum_of(like, MapGrid(like.shape, pixel))
+            ell, power = spectrum_of(like, MapGrid(like.shape, grid.pixel))
         else:
             raise ConfigError("massmap: nothing says what convergence looks like; give --spectrum or --like")
+        # The power of a map is already that of its pixels.
+        variance = gaussian_spectrum(grid, ell, power, averaged=self.spectrum is not None)
+        std = float(np.sqrt(np.mean(variance)))
         if self.prior == "gaussian":
-            return ell, power, None
-        if self.shift is None and like is None:
+            return variance, None
+        if like is None and (self.prior == "learnt" or self.shift is None):
             raise ConfigError(
-                "massmap: a log-normal prior needs --shift, or --like to learn it from; or --prior gaussian"
+                "massmap: nothing says how convergence is distributed; give --like FILE, or --prior "
+                "lognormal with --shift KAPPA, or --prior gaussian"
             )
-        return ell, power, self.shift if self.shift is not None else shift_of(like)
+        if self.prior == "learnt":
+            return variance, marginal.learnt(like, std)
+        return variance, marginal.lognormal(std, self.shift if self.shift is not None else shift_of(like))
 
 
 def _draw(out: Path, pixel: float, truth) -> Path:
@@ -153,8 +160,9 @@ def _show(summary: Mapping, paths: Mapping[str, Path]) -> None:
     worst = max(look["max_rhat"] for look in summary["convergence"].values())
     least = min(look["min_ess"] for look in summary["convergence"].values())
     console.say(
-        f"noise {summary['noise_scale']:.3f} times as given; {summary['draws']} draws, R-hat {worst:.3f}, "
-        f"least ESS {least:.0f}, {summary['gradients']} gradients, {summary['wall_s']:.0f} s"
+        f"noise {summary['noise_std']:.4g}, {summary['noise_scale']:.3f} times as given; {summary['draws']} "
+        f"draws, R-hat {worst:.3f}, least ESS {least:.0f}, {summary['gradients']} gradients, "
+        f"{summary['wall_s']:.0f} s"
         + ("" if summary["converged"] else "\nNOT CONVERGED: raise --max-draws and run the command again")
     )
     for name, path in paths.items():

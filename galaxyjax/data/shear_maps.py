@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from galaxyjax.core.errors import DataError, FileError
+from galaxyjax.core.errors import ConfigError, DataError, FileError
 from galaxyjax.core.files import read_npz
 from galaxyjax.data.npy import NpyFile
+
+NOISE = ("scaled", "uniform", "given")
+GROUPS = 8  # of pixels, between which the scatter is compared
+APART = 0.2  # by which their ratios may differ, chance apart
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,57 @@ class ShearMaps:
         signal_variance: of the lensing signal in a pixel, each component. Weights of a survey often tell the
         relative noise alone; its size is measured where it was seen, from the shear itself.
         """
-        seen = self.seen
-        rows = [
-            (np.square(g[seen]) - signal_variance) / np.square(s[seen])
-            for g, s in ((self.gamma1, self.std1), (self.gamma2, self.std2))
-        ]
-        found = float(np.mean(rows))
-        if not found > 0:
+        return float(np.sqrt(np.mean(self._scatter(signal_variance) / self._given())))
+
+    def noise_ratios(self, signal_variance: float, groups: int = GROUPS) -> np.ndarray:
+        """Return the shear's scatter over the noise given, (groups,), from the quietest pixels on.
+
+        Groups of equal numbers of pixels. All alike where the noise given describes the shear's.
+        """
+        given, scatter = self._given().ravel(), self._scatter(signal_variance).ravel()
+        parts = np.array_split(np.argsort(given), groups)
+        return np.sqrt([scatter[part].mean() / given[part].mean() for part in parts])
+
+    def with_noise(self, model: str, signal_variance: float) -> ShearMaps:
+        """Return the maps with the noise that `model` (of NOISE) makes of the one given.
+
+        scaled: in the proportions given, its size measured. uniform: one number, measured; what was given
+        tells where there are data. given: as it is. Raises DataError for proportions that the shear's scatter
+        contradicts, and ConfigError for another model.
+        """
+        if model not in NOISE:
+            raise ConfigError(f"noise model {model!r}; give one of {', '.join(NOISE)}")
+        if model == "given":
+            return self
+        if model == "uniform":
+            std = np.where(self.seen, np.sqrt(self._scatter(signal_variance).mean()), 0.0)
+            return replace(self, std1=std, std2=std)
+        ratios = self.noise_ratios(signal_variance)
+        # A ratio of m squares of normal noise is known to 1 / sqrt(2 m).
+        error = np.sqrt(GROUPS / (2.0 * self._given().size))
+        if ratios.max() > (1.0 + APART + 5.0 * error) * ratios.min():
+            raise DataError(
+                "shear maps: the shear does not scatter as the noise given says: "
+                f"{ratios[0]:.2f} times it in the quietest eighth of the pixels, {ratios[-1]:.2f} in the "
+                "loudest. Are the noise images those of this shear? For one noise everywhere give the noise "
+                "model 'uniform'; to insist, 'given'"
+            )
+        scale = self.noise_scale(signal_variance)
+        return replace(self, std1=scale * self.std1, std2=scale * self.std2)
+
+    def _given(self) -> np.ndarray:
+        """Variance of the noise given, (2, seen pixels)."""
+        return np.stack([np.square(std[self.seen]) for std in (self.std1, self.std2)])
+
+    def _scatter(self, signal_variance: float) -> np.ndarray:
+        """What each pixel says of the noise's variance, (2, seen pixels)."""
+        found = np.stack([np.square(g[self.seen]) for g in (self.gamma1, self.gamma2)]) - signal_variance
+        if not found.mean() > 0:
             raise DataError(
                 f"shear maps: a signal variance of {signal_variance:g} exceeds the shear's own; check "
                 "the units of spectrum and pixel, or trust the noise as given"
             )
-        return float(np.sqrt(found))
+        return found
 
 
 def read_shear(shear: Sequence[str | Path], noise: Sequence[str | Path] = ()) -> ShearMaps:

@@ -48,7 +48,7 @@ def test_shear_becomes_convergence(command, tmp_path):
     ell = np.geomspace(50, 40000, 30)
     np.savetxt(tmp_path / "power.txt", [ell, 2e-10 / (1 + (ell / 1000) ** 2)])
     np.save(tmp_path / "truth.npy", 0.01 * numbers.normal(size=std.shape))
-    prior = ("--spectrum", tmp_path / "power.txt", "--shift", 0.05, "--pixel", 0.5)
+    prior = ("--spectrum", tmp_path / "power.txt", "--prior", "lognormal", "--shift", 0.05, "--pixel", 0.5)
     judged = ("--truth", tmp_path / "truth.npy", "--chains", 2, "--max-draws", 100, "--json")
     done = command("massmap", tmp_path / "shear.npz", "--out", tmp_path / "out", *prior, *judged)
     assert done.code == 0, done.err

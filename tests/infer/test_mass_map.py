@@ -5,13 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from galaxyjax.core.errors import DataError
+from galaxyjax.core.errors import ConfigError, DataError
 from galaxyjax.data.shear_maps import ShearMaps
 from galaxyjax.fields.shear import kaiser_squires, shear_of
 from galaxyjax.infer.field_level import block
 from galaxyjax.infer.field_level.sample import FieldSampler, sample_field
+from galaxyjax.infer.mass_map.marginal import hermite, learnt, lognormal, response, underlying
 from galaxyjax.infer.mass_map.posterior import Sky, mass_map
-from galaxyjax.infer.mass_map.prior import MapGrid, lognormal_spectrum, shift_of, spectrum_of
+from galaxyjax.infer.mass_map.prior import (
+    MapGrid,
+    gaussian_spectrum,
+    shift_of,
+    spectrum_of,
+)
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import build_mesh
 
@@ -24,12 +30,28 @@ def one_device():
     return build_mesh("x=1", devices=jax.devices()[:1])
 
 
-def made(shift=None, mesh=None, dtype=jnp.float64, grid=GRID):
+def skewed(kind):
+    """What a pixel may be: None, log-normal, or learnt from numbers that are not log-normal."""
+    std = float(np.sqrt(np.mean(gaussian_spectrum(GRID, ELL, POWER))))
+    if kind == "learnt":
+        return learnt(np.random.default_rng(5).gamma(2.0, size=20000), std)
+    return lognormal(std, 0.05) if kind == "lognormal" else None
+
+
+def made(kind="gaussian", mesh=None, dtype=jnp.float64, grid=GRID):
     """A map of random shear of which a third was not seen, with uneven noise."""
     numbers = np.random.default_rng(1)
     shear = tuple(0.02 * numbers.normal(size=grid.shape) for _ in range(2))
     std = 0.01 * (1 + numbers.random(grid.shape)) * (numbers.random(grid.shape) > 0.3)
-    return mass_map(grid, shear, (std, std), ELL, POWER, mesh or one_device(), shift, dtype), std
+    return mass_map(
+        grid,
+        shear,
+        (std, std),
+        gaussian_spectrum(grid, ELL, POWER),
+        mesh or one_device(),
+        skewed(kind),
+        dtype,
+    ), std
 
 
 def test_shear_and_kaiser_squires_are_transposes_and_inverses(float64):
@@ -74,31 +96,67 @@ def test_wiener_is_the_solution_of_the_dense_system(float64):
     np.testing.assert_allclose(np.asarray(target.wiener(400)).ravel(), expected, atol=1e-9)
 
 
-def test_a_lognormal_map_has_the_spectrum_asked_for():
+def test_the_modes_under_a_lognormal_map_are_those_of_theory():
+    """The correlations of ln(1 + kappa / shift) are ln(1 + xi / shift^2)."""
+    grid, shift = MapGrid((64, 64), GRID.pixel), 0.05
+    variance = gaussian_spectrum(grid, ELL, POWER)
+    xi = np.fft.ifft2(variance).real
+    logs = np.log1p(xi / shift**2)
+    prior = lognormal(np.sqrt(xi[0, 0]), shift)
+    expected = np.fft.fft2(logs / logs[0, 0]).real
+    inner = expected > 1e-6 * expected.max()
+    np.testing.assert_allclose(underlying(variance, prior)[inner], expected[inner], rtol=1e-6)
+    assert response(prior) == pytest.approx(shift**2 * np.exp(logs[0, 0]) * logs[0, 0], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["lognormal", "learnt"])
+def test_a_skewed_map_has_the_spectrum_and_the_distribution_asked_for(float64, kind):
     grid = MapGrid((64, 64), GRID.pixel)
     variance = np.exp(-((grid.ell() / 8000.0) ** 2)) * 2e-2
     variance[0, 0] = 0.0
-    shift = 0.05
-    of_g, total = lognormal_spectrum(variance, shift)
-    assert np.log1p(np.fft.ifft2(variance).real[0, 0] / shift**2) == pytest.approx(total, rel=0.02)
-    numbers, power = np.random.default_rng(0), 0.0
+    std = float(np.sqrt(variance.mean()))
+    numbers = np.random.default_rng(0)
+    like = numbers.gamma(1.5, size=100_000)
+    prior = learnt(like, std) if kind == "learnt" else lognormal(std, 0.05)
+    assert np.sum(hermite(prior)[1:] ** 2) == pytest.approx(std**2, rel=1e-6)
+    amplitude, power, pixels = np.sqrt(underlying(variance, prior)), 0.0, []
     for _ in range(60):
-        g = np.fft.ifft2(np.sqrt(of_g) * np.fft.fft2(numbers.normal(size=grid.shape))).real
-        kappa = shift * np.expm1(g - 0.5 * total)
+        g = np.fft.ifft2(amplitude * np.fft.fft2(numbers.normal(size=grid.shape))).real
+        kappa = np.asarray(prior.cast(jnp.float64)(jnp.asarray(g)))
         power += np.abs(np.fft.fft2(kappa)) ** 2 / kappa.size / 60
+        pixels.append(kappa)
     low = (grid.ell() > 0) & (grid.ell() < 8000)
     assert power[low].mean() == pytest.approx(variance[low].mean(), rel=0.05)
-    assert shift_of(kappa) == pytest.approx(shift, rel=0.3)
+    pixels = np.ravel(pixels)
+    if kind == "lognormal":
+        assert pixels.min() > -0.05 and shift_of(pixels) == pytest.approx(0.05, rel=0.3)
+    else:
+        at = (0.02, 0.16, 0.5, 0.84, 0.98)
+        expected = np.quantile(like - like.mean(), at) * std / like.std()
+        np.testing.assert_allclose(np.quantile(pixels, at), expected, atol=0.05 * std)
     ell, found = spectrum_of(kappa, grid)
     assert (np.diff(ell) > 0).all() and len(found) == len(ell)
 
 
+def test_what_a_pixel_may_be_rises_smoothly_everywhere(float64):
+    prior = skewed("learnt").cast(jnp.float64)
+    g = jnp.linspace(-7.0, 7.0, 2001)
+    slope = np.asarray(jax.jit(jax.vmap(jax.grad(prior)))(g))
+    assert (slope > 0).all()
+    difference = np.asarray((prior(g + 1e-6) - prior(g - 1e-6)) / 2e-6)
+    np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-9)
+    with pytest.raises(ConfigError, match="must be positive"):
+        lognormal(0.02, -1.0)
+    with pytest.raises(DataError, match="200 pixels"):
+        learnt(np.zeros((20, 20)), 0.02)
+
+
 def test_bad_maps_are_refused_and_noise_is_measured():
-    blank = np.zeros(GRID.shape)
+    blank, variance = np.zeros(GRID.shape), gaussian_spectrum(GRID, ELL, POWER)
     with pytest.raises(DataError, match="nothing was seen"):
-        mass_map(GRID, (blank, blank), (blank, blank), ELL, POWER, one_device())
+        mass_map(GRID, (blank, blank), (blank, blank), variance, one_device())
     with pytest.raises(DataError, match="not finite"):
-        mass_map(GRID, (blank * np.nan, blank), (blank + 1, blank + 1), ELL, POWER, one_device())
+        mass_map(GRID, (blank * np.nan, blank), (blank + 1, blank + 1), variance, one_device())
     with pytest.raises(DataError, match="same"):
         ShearMaps(blank, blank, blank, blank[:4])
     numbers = np.random.default_rng(2)
@@ -107,12 +165,52 @@ def test_bad_maps_are_refused_and_noise_is_measured():
     assert maps.noise_scale(0.13**2 - 0.12**2) == pytest.approx(1.2, rel=0.01)
 
 
+def test_noise_is_held_against_the_scatter_of_the_shear():
+    """Proportions that the shear follows are scaled; those it contradicts are refused, one number found."""
+    numbers = np.random.default_rng(3)
+    std = np.where(numbers.random((200, 200)) > 0.3, 0.1 * np.exp(0.3 * numbers.normal(size=(200, 200))), 0.0)
+    noise = [std * numbers.normal(size=std.shape) for _ in range(2)]
+    signal = 0.02 * numbers.normal(size=(2, *std.shape))
+    found = ShearMaps(*(1.3 * n + s for n, s in zip(noise, signal, strict=True)), std, std)
+    np.testing.assert_allclose(found.noise_ratios(0.02**2), 1.3, rtol=0.05)
+    scaled = found.with_noise("scaled", 0.02**2)
+    np.testing.assert_allclose(scaled.std1, 1.3 * std, rtol=0.02)
+    assert found.with_noise("given", 0.02**2) is found
+    flat = ShearMaps(*(0.15 * numbers.normal(size=std.shape) * (std > 0) for _ in range(2)), std, std)
+    with pytest.raises(DataError, match="does not scatter as the noise given says.*'uniform'"):
+        flat.with_noise("scaled", 0.0)
+    one = flat.with_noise("uniform", 0.0)
+    np.testing.assert_allclose(one.std2[std > 0], 0.15, rtol=0.01)
+    assert (one.seen == flat.seen).all()
+    with pytest.raises(ConfigError, match="one of scaled, uniform, given"):
+        flat.with_noise("none", 0.0)
+
+
+def test_power_of_pixels_that_are_averages():
+    """Against averages over pixels of a grid 64 times as fine, whose modes fold into those of the map."""
+    n, times = 8, 64
+    fine, coarse = MapGrid((n * times, n * times), GRID.pixel / times), MapGrid((n, n), GRID.pixel)
+    power = 1e-9 * (ELL / 1000.0) ** -1.2
+    wave = np.pi * np.fft.fftfreq(n * times)
+    wave[0] = 1e-9
+    kept = np.square(np.sin(times * wave) / (times * np.sin(wave)))
+    modes = gaussian_spectrum(fine, ELL, power) * kept[:, None] * kept
+    averaged = modes.reshape(times, n, times, n).sum((0, 2)) / times**2
+    found = gaussian_spectrum(coarse, ELL, power, averaged=True)
+    assert found[0, 0] == 0.0
+    found[0, 0] = averaged[0, 0]
+    np.testing.assert_allclose(found, averaged, rtol=0.012)  # the worst mode; waves beyond the third turn
+    assert found.mean() == pytest.approx(averaged.mean(), rel=3e-3)
+    plain = gaussian_spectrum(coarse, ELL, power)
+    assert found[n // 2, n // 2] < 0.75 * plain[n // 2, n // 2] and found[0, 1] < plain[0, 1]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("shift", [None, 0.05], ids=["gaussian", "lognormal"])
-def test_eight_devices_map_as_one_and_slopes_are_differences(float64, shift):
+@pytest.mark.parametrize("kind", ["gaussian", "lognormal", "learnt"])
+def test_eight_devices_map_as_one_and_slopes_are_differences(float64, kind):
     found = []
     for shape, count in (("x=1", 1), ("x=4,y=2", 8)):
-        target, _ = made(shift, build_mesh(shape, devices=jax.devices()[:count]))
+        target, _ = made(kind, build_mesh(shape, devices=jax.devices()[:count]))
         state, sums = block.begin(target, target.start(jax.random.key(1)), jax.random.key(2))
         after, sums, trace = block.run_block(
             target, jax.random.key(3), state, sums, 0, 0.5, 5.0, method="mclmc", draws=2, thin=2

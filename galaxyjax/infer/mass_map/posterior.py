@@ -1,6 +1,6 @@
 """The posterior of convergence given masked, noisy shear, in coordinates near independence.
 
-The prior's field is g = A nu with nu white; kappa = g, or shift (exp(g - var / 2) - 1). Coordinates are x,
+The prior's field is g = A nu with nu white; kappa = g, or a function of it (`marginal`). Coordinates are x,
 nu = c s x, with s^2 = 1 / (1 + A^2 R / N): R the prior's mean response d kappa / d g squared, N the noise
 where there are data, and c what a pilot run measures, as in `field_level.posterior`.
 """
@@ -22,7 +22,8 @@ from jax.sharding import Mesh, NamedSharding
 from galaxyjax.core.errors import DataError
 from galaxyjax.fields.shear import kaiser_squires, shear_of, smoothed
 from galaxyjax.infer.field_level.coordinates import scatter
-from galaxyjax.infer.mass_map.prior import MapGrid, gaussian_spectrum, lognormal_spectrum
+from galaxyjax.infer.mass_map.marginal import Marginal, response, underlying
+from galaxyjax.infer.mass_map.prior import MapGrid
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import GRID
 
@@ -37,8 +38,8 @@ class Sky(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("shear", "weight", "amplitude", "scale", "narrowing", "shift", "variance"),
-    meta_fields=("grid", "mesh", "lognormal"),
+    data_fields=("shear", "weight", "amplitude", "scale", "narrowing", "marginal"),
+    meta_fields=("grid", "mesh"),
 )
 @dataclass(frozen=True)
 class MassMap:
@@ -46,7 +47,7 @@ class MassMap:
 
     shear, weight: gamma1, gamma2 and their inverse variances, each a pair of (ny, nx, 1); weight 0 where
     nothing was seen. amplitude, scale: A and s of the module's text, as modes lie. narrowing: c in shells.
-    shift, variance: of the log-normal prior. Build it with `mass_map`.
+    marginal: convergence as a function of g; None for a Gaussian prior. Build it with `mass_map`.
     """
 
     shear: tuple[Array, Array]
@@ -54,11 +55,9 @@ class MassMap:
     amplitude: Array
     scale: Array
     narrowing: Array
-    shift: Array
-    variance: Array
+    marginal: Marginal | None
     grid: MapGrid = field(metadata={"static": True})
     mesh: Mesh = field(metadata={"static": True})
-    lognormal: bool = field(default=True, metadata={"static": True})
 
     judged = ("power", "pixels")
 
@@ -91,7 +90,7 @@ class MassMap:
 
     def _kappa(self, noise: fft.Spectrum) -> Array:
         g = fft.inverse(noise.replace(noise.values * self.amplitude), self.mesh)
-        return self.shift * jnp.expm1(g - 0.5 * self.variance) if self.lognormal else g
+        return g if self.marginal is None else self.marginal(g)
 
     def _shell(self, modes: fft.Spectrum) -> Array:
         """Index of a mode's shell, equal steps of ln l from the fundamental one."""
@@ -162,8 +161,8 @@ class MassMap:
 
     def identity(self) -> str:
         """Return a hash of data and prior, by which a stopped run is known again."""
-        digest = hashlib.sha256(repr((self.grid, self.lognormal, dict(self.mesh.shape))).encode())
-        for leaf in jax.tree.leaves((self.shear, self.weight, self.amplitude, self.shift, self.variance)):
+        digest = hashlib.sha256(repr((self.grid, dict(self.mesh.shape))).encode())
+        for leaf in jax.tree.leaves((self.shear, self.weight, self.amplitude, self.marginal)):
             digest.update(np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()
 
@@ -171,10 +170,10 @@ class MassMap:
         """Return the Wiener-filtered convergence (ny, nx, 1): mean of the Gaussian posterior, mask included.
 
         By conjugate gradients on (1 + A R N^-1 R A) nu = A R N^-1 d, in the coordinates that precondition the
-        chains. The log-normal prior has no such filter: DataError.
+        chains. Another prior than the Gaussian has no such filter: DataError.
         """
-        if self.lognormal:
-            raise DataError("wiener: the prior is log-normal; build the map with shift=None")
+        if self.marginal is not None:
+            raise DataError("wiener: the prior is not Gaussian; build the map with marginal=None")
         return _wiener(self, iterations)
 
 
@@ -202,21 +201,22 @@ def mass_map(
     grid: MapGrid,
     shear: tuple[np.ndarray, np.ndarray],
     noise_std: tuple[np.ndarray, np.ndarray],
-    ell: np.ndarray,
-    power: np.ndarray,
+    variance: np.ndarray,
     mesh: Mesh,
-    shift: float | None = None,
+    marginal: Marginal | None = None,
     dtype=jnp.float32,
 ) -> MassMap:
     """Return the posterior of the convergence.
 
-    shear: gamma1, gamma2 (ny, nx). noise_std: of each, (ny, nx); 0 or infinity where nothing was seen. ell,
-    power: C_l of the prior. shift: of the log-normal prior; None for the Gaussian one. Raises DataError for
-    other shapes, nothing seen, or shear that is not finite where it was.
+    shear: gamma1, gamma2 (ny, nx). noise_std: of each, (ny, nx); 0 or infinity where nothing was seen.
+    variance: of the prior's modes, (ny, nx), as `prior.gaussian_spectrum` gives it. marginal: what a pixel
+    may be, of the same variance; None for a Gaussian. Raises DataError for other shapes, nothing seen, or
+    shear that is not finite where it was.
     """
     shear = tuple(np.asarray(one, float) for one in shear)
     std = tuple(np.asarray(one, float) for one in noise_std)
-    for name, one in zip(("gamma1", "gamma2", "std1", "std2"), (*shear, *std), strict=True):
+    named = zip(("gamma1", "gamma2", "std1", "std2", "variance"), (*shear, *std, variance), strict=True)
+    for name, one in named:
         if one.shape != tuple(grid.shape):
             raise DataError(f"mass map: {name} {one.shape} must have the map's shape {tuple(grid.shape)}")
     weights = []
@@ -227,12 +227,11 @@ def mass_map(
         if not np.isfinite(one[seen]).all():
             raise DataError("mass map: the shear is not finite where it was seen; set its noise to inf there")
         weights.append(np.where(seen, 1.0 / np.where(seen, s, 1.0) ** 2, 0.0))
-    variance = gaussian_spectrum(grid, ell, power)
-    field_variance, of_g = (variance, 0.0) if shift is None else lognormal_spectrum(variance, shift)
-    response = 1.0 if shift is None else shift**2 * np.exp(of_g)  # mean square of d kappa / d g
+    field_variance = variance if marginal is None else underlying(variance, marginal)
+    bent = 1.0 if marginal is None else response(marginal)
     seen = weights[0] > 0
     information = 0.5 * (weights[0] + weights[1])[seen].mean() * seen.mean()
-    scale = 1.0 / np.sqrt(1.0 + field_variance * response * information)
+    scale = 1.0 / np.sqrt(1.0 + field_variance * bent * information)
     put = lambda a: jax.device_put(jnp.asarray(a, dtype)[..., None], NamedSharding(mesh, GRID))  # noqa: E731
     like = fft.forward(put(shear[0] * 0.0), mesh, grid.size)
     # kz has one plane, padded to the mesh.
@@ -244,11 +243,9 @@ def mass_map(
         amplitude=modes(np.sqrt(field_variance)),
         scale=modes(scale),
         narrowing=jnp.ones(SHELLS, dtype),
-        shift=jnp.asarray(shift or 0.0, dtype),
-        variance=jnp.asarray(of_g, dtype),
+        marginal=None if marginal is None else marginal.cast(dtype),
         grid=grid,
         mesh=mesh,
-        lognormal=shift is not None,
     )
 
 

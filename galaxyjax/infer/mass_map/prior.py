@@ -1,8 +1,6 @@
-"""What a convergence map looks like before there are data: Gaussian, or shifted log-normal.
+"""Grid and power of a convergence map before there are data, and what simulated maps teach about them.
 
-kappa = shift (exp(g - var / 2) - 1), g Gaussian of variance var (Hilbert, Hartlap & Schneider 2011, A&A 536,
-A85): never below -shift, with the tail of haloes that a Gaussian lacks. Its spectrum is the same as that of
-the Gaussian prior, for the correlations of g are ln(1 + xi_kappa / shift^2).
+Pixels are averages of what lies in them, so that the power of a map is not that of the sky.
 """
 
 from __future__ import annotations
@@ -12,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from galaxyjax.core.errors import ConfigError, DataError
+
+ALIASES = 3  # turns of the grid's waves that are folded back; beyond is 1% of the shortest for C_l ~ 1/l
 
 
 @dataclass(frozen=True)
@@ -36,38 +36,39 @@ class MapGrid:
         return np.hypot(y[:, None], x[None, :])
 
 
-def gaussian_spectrum(grid: MapGrid, ell: np.ndarray, power: np.ndarray) -> np.ndarray:
+def gaussian_spectrum(
+    grid: MapGrid, ell: np.ndarray, power: np.ndarray, averaged: bool = False
+) -> np.ndarray:
     """Return the variance of every mode, per mode of white noise of unit variance in pixels, (ny, nx).
 
     ell, power: (n,) rising multipoles and C_l of the convergence; interpolated in logarithms, flat below the
-    first and as a power law above the last. The mean has none. Raises DataError for anything else.
+    first and as a power law above the last. The mean has none. averaged: pixels are means over their area, as
+    those of binned galaxies are, and power is that of the sky: it loses what is smaller than a pixel and
+    gains what a grid takes for larger waves. Raises DataError for anything else.
     """
     ell, power = np.asarray(ell, float), np.asarray(power, float)
     if ell.ndim != 1 or ell.shape != power.shape or len(ell) < 2 or (np.diff(ell) <= 0).any():
         raise DataError(f"spectrum: ell {ell.shape} must rise, with as many powers {power.shape}")
     if not (power > 0).all() or not ell[0] > 0:
         raise DataError("spectrum: ell and power must be positive")
-    wanted = grid.ell()
-    with np.errstate(divide="ignore"):
-        logs = np.log(np.where(wanted > 0, wanted, ell[0]))
-    found = np.interp(logs, np.log(ell), np.log(power))
     slope = np.log(power[-1] / power[-2]) / np.log(ell[-1] / ell[-2])
-    found = np.where(wanted > ell[-1], np.log(power[-1]) + slope * (logs - np.log(ell[-1])), found)
-    return np.where(wanted > 0, np.exp(found), 0.0) / grid.pixel**2
 
+    def at(wanted):
+        logs = np.log(np.where(wanted > 0, wanted, ell[0]))
+        found = np.interp(logs, np.log(ell), np.log(power))
+        return np.exp(np.where(wanted > ell[-1], np.log(power[-1]) + slope * (logs - np.log(ell[-1])), found))
 
-def lognormal_spectrum(variance: np.ndarray, shift: float) -> tuple[np.ndarray, float]:
-    """Return the modes' variances (ny, nx) of g, and its variance, for those of kappa and a shift.
-
-    What of the spectrum no log-normal field can have, a per cent at the pixel's scale, is cut at 0. Raises
-    ConfigError when the shift is not positive.
-    """
-    if not shift > 0:
-        raise ConfigError(f"log-normal map: shift = {shift} must be positive")
-    xi = np.fft.ifft2(variance).real
-    logs = np.log1p(np.maximum(xi / shift**2, -0.99))
-    found = np.maximum(np.fft.fft2(logs).real, 0.0)
-    return found, float(np.fft.ifft2(found).real[0, 0])
+    if averaged:
+        found = np.zeros(grid.shape)
+        for y in range(-ALIASES, ALIASES + 1):
+            for x in range(-ALIASES, ALIASES + 1):
+                waves = [np.fft.fftfreq(n) + turn for n, turn in zip(grid.shape, (y, x), strict=True)]
+                window = np.square(np.sinc(waves[0]))[:, None] * np.square(np.sinc(waves[1]))
+                length = np.hypot(waves[0][:, None], waves[1]) * (2.0 * np.pi / grid.pixel)
+                found += window * at(length)
+    else:
+        found = at(grid.ell())
+    return np.where(grid.ell() > 0, found, 0.0) / grid.pixel**2
 
 
 def spectrum_of(kappa: np.ndarray, grid: MapGrid, bins: int = 24) -> tuple[np.ndarray, np.ndarray]:

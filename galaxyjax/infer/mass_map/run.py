@@ -11,8 +11,9 @@ from jax.sharding import Mesh
 from galaxyjax.core.files import atomic_path, write_json
 from galaxyjax.data.shear_maps import ShearMaps
 from galaxyjax.infer.field_level.sample import FieldChains, FieldSampler, sample_field
+from galaxyjax.infer.mass_map.marginal import Marginal
 from galaxyjax.infer.mass_map.posterior import ks_map, mass_map
-from galaxyjax.infer.mass_map.prior import MapGrid, gaussian_spectrum
+from galaxyjax.infer.mass_map.prior import MapGrid
 
 MAPS, SUMMARY = "mass_map.h5", "summary.json"
 SMOOTHING = 3.0  # pixels, of the Kaiser-Squires map
@@ -21,32 +22,31 @@ SMOOTHING = 3.0  # pixels, of the Kaiser-Squires map
 def map_mass(
     maps: ShearMaps,
     pixel: float,
-    ell: np.ndarray,
-    power: np.ndarray,
-    shift: float | None,
+    variance: np.ndarray,
+    marginal: Marginal | None,
     mesh: Mesh,
     folder: str | Path,
     sampler: FieldSampler = FieldSampler(),  # noqa: B008 (frozen)
-    calibrate_noise: bool = True,
+    noise: str = "scaled",
     truth: np.ndarray | None = None,
 ) -> dict:
     """Sample the convergence of shear maps into `folder`; return the summary written there.
 
-    pixel: side, radian. ell, power: C_l of the prior. shift: of the log-normal prior, None for a Gaussian.
-    calibrate_noise: measure the size of the noise from the shear (`ShearMaps.noise_scale`). truth: (ny, nx)
-    convergence of a simulation, against which maps are judged where there are data.
+    pixel: side, radian. variance, marginal: of the prior, as in `mass_map`. noise: what is made of the maps'
+    noise, one of `shear_maps.NOISE`. truth: (ny, nx) convergence of a simulation, against which maps are
+    judged where there are data. Raises DataError for a noise that the shear contradicts
+    (`ShearMaps.with_noise`).
     """
     grid = MapGrid(maps.gamma1.shape, pixel)
-    signal = float(np.mean(gaussian_spectrum(grid, ell, power))) / 2.0
-    scale = maps.noise_scale(signal) if calibrate_noise else 1.0
-    shear, noise = (maps.gamma1, maps.gamma2), (scale * maps.std1, scale * maps.std2)
-    gaussian = mass_map(grid, shear, noise, ell, power, mesh)
-    target = gaussian if shift is None else mass_map(grid, shear, noise, ell, power, mesh, shift)
+    used = maps.with_noise(noise, float(np.mean(variance)) / 2.0)
+    shear, std = (used.gamma1, used.gamma2), (used.std1, used.std2)
+    gaussian = mass_map(grid, shear, std, variance, mesh)
+    target = gaussian if marginal is None else mass_map(grid, shear, std, variance, mesh, marginal)
     flat = lambda a: np.asarray(a, float)[..., 0]  # noqa: E731
     made = {"kaiser_squires": flat(ks_map(gaussian, SMOOTHING * pixel)), "wiener": flat(gaussian.wiener())}
     chains = sample_field(target, sampler, folder)
     made["mean"], made["std"] = flat(chains.mean), flat(chains.std)
-    summary = summarise(chains, maps, scale, shift)
+    summary = summarise(chains, maps, used, noise, marginal)
     if truth is not None:
         summary["against_truth"] = judge(made, chains.samples[..., 0], truth, maps.seen)
     write_maps(Path(folder) / MAPS, made, chains, maps, pixel)
@@ -80,8 +80,11 @@ def judge(made: dict[str, np.ndarray], samples: np.ndarray, truth: np.ndarray, s
     return found
 
 
-def summarise(chains: FieldChains, maps: ShearMaps, scale: float, shift: float | None) -> dict:
-    """Return what a reader wants first, in JSON's own types."""
+def summarise(
+    chains: FieldChains, maps: ShearMaps, used: ShearMaps, noise: str, marginal: Marginal | None
+) -> dict:
+    """Return what a reader wants first, in JSON's own types. used: maps with the noise that was taken."""
+    rms = lambda m: float(np.sqrt(np.mean([np.square(s[maps.seen]) for s in (m.std1, m.std2)])))  # noqa: E731
     look = {
         name: {
             "max_rhat": found.max_r_hat,
@@ -93,9 +96,11 @@ def summarise(chains: FieldChains, maps: ShearMaps, scale: float, shift: float |
     return {
         "pixels": list(maps.gamma1.shape),
         "seen": float(maps.seen.mean()),
-        "noise_scale": scale,
-        "prior": "Gaussian" if shift is None else "log-normal",
-        "shift": shift,
+        "noise": noise,
+        "noise_std": rms(used),
+        "noise_scale": rms(used) / rms(maps),
+        "prior": "Gaussian" if marginal is None else "log-normal" if len(marginal.values) == 2 else "learnt",
+        "shift": None if marginal is None else float(marginal.shift),
         "convergence": look,
         "converged": bool(chains.converged),
         "draws": int(np.prod(chains.log_density.shape)),
