@@ -9,13 +9,15 @@ noise images, which `ShearMaps.with_noise` refuses). The Kaiser-Squires map alon
 that suits the judged map best, in its favour.
 
 --own judges a map drawn from the prior in the place of kappaTNG's, same mask and noise: what is then off is
-the sampler's, what is off on kappaTNG beyond that is the prior's.
+the sampler's, what is off on kappaTNG beyond that is the prior's. --store keeps the numbers, and the figure
+of kappaTNG's map, in benchmarks/results/mass_map, which the manual shows.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from datetime import date
 from pathlib import Path
 
 import jax
@@ -29,10 +31,13 @@ from galaxyjax.infer.field_level.sample import FieldSampler
 from galaxyjax.infer.mass_map.marginal import learnt, lognormal, underlying
 from galaxyjax.infer.mass_map.posterior import ks_map, mass_map
 from galaxyjax.infer.mass_map.prior import MapGrid, gaussian_spectrum, shift_of
-from galaxyjax.infer.mass_map.run import map_mass
+from galaxyjax.infer.mass_map.run import MAPS, map_mass
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import build_mesh
+from galaxyjax.report import style
+from galaxyjax.report.field_level import mass_of
 
+STORED = Path(__file__).parent / "results" / "mass_map"
 PIXEL = 0.29 / 60.0 * np.pi / 180.0
 
 
@@ -45,6 +50,7 @@ def main() -> None:
     parser.add_argument("--energy-error", type=float, default=1e-5)
     parser.add_argument("--folder", type=Path, default=Path("runs/mass_map"))
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
+    parser.add_argument("--store", action="store_true")
     given = parser.parse_args()
     root = Path(os.environ["GALAXYJAX_DATA"]) / "tasks" / "weak_lensing"
     read = lambda name: read_image(root / f"{name}.fits")  # noqa: E731
@@ -76,8 +82,16 @@ def main() -> None:
     print("  truth within the central intervals of the draws:", judged["coverage"])
     look = {n: (round(c["max_rhat"], 3), round(c["min_ess"])) for n, c in summary["convergence"].items()}
     print(f"  {summary['gradients']} gradients, {summary['wall_s']:.0f} s; R-hat and ESS {look}")
+    found = {"kaiser_squires_best": {"r": best[0], "pixels": best[1]}, **summary}
     if given.out:
-        write_json(given.out, {"kaiser_squires_best": {"r": best[0], "pixels": best[1]}, **summary})
+        write_json(given.out, found)
+    if given.store:
+        STORED.mkdir(parents=True, exist_ok=True)
+        write_json(
+            STORED / ("own.json" if given.own else "kappatng.json"), {"date": str(date.today()), **found}
+        )
+        if not given.own:
+            style.save(mass_of(given.folder / MAPS, truth), STORED / "maps.png")
 
 
 def drawn(seen, grid: MapGrid, variance, prior, mesh, noise: float = 0.148) -> tuple[ShearMaps, np.ndarray]:

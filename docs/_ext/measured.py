@@ -26,6 +26,7 @@ def page(root: Path) -> str:
                 f"{folder.name}`. [The whole card](emulators/{folder.name}.md)."
             )
     parts += _calibration(root / "benchmarks" / "results" / "calibration")
+    parts += _mass_map(root / "benchmarks" / "results" / "mass_map")
     parts.append(_speed(root / "benchmarks" / "results"))
     return "\n\n".join(parts) + "\n"
 
@@ -66,6 +67,33 @@ def _calibration(folder: Path) -> list[str]:
         f"benchmarks/calibration.py --folder DIR --store`). Ranks of every parameter and of the log "
         f"likelihood, {first['draws']} draws a mock.\n\n" + "\n".join(rows),
         figures,
+    ]
+
+
+def _mass_map(folder: Path) -> list[str]:
+    """The last stored mass maps, judged against their truths; nothing when there are none."""
+    stored = [folder / f"{name}.json" for name in ("kappatng", "own")]
+    if not all(path.is_file() for path in stored):
+        return []
+    sky, own = (json.loads(path.read_text("utf-8")) for path in stored)
+    rows = ["| truth | map | pixel r | root mean square error |", "| --- | --- | --- | --- |"]
+    titles = {"kaiser_squires": "Kaiser & Squires, smoothed", "wiener": "Wiener", "mean": "posterior mean"}
+    for truth, found in (("kappaTNG", sky), ("drawn from the prior", own)):
+        for name, title in titles.items():
+            one = found["against_truth"][name]
+            rows.append(f"| {truth} | {title} | {one['r']:.3f} | {one['rmse']:.5f} |")
+    shares = "; ".join(
+        f"{truth}, "
+        + ", ".join(f"{100 * v:.1f}% for {k}" for k, v in found["against_truth"]["coverage"].items())
+        for truth, found in (("kappaTNG", sky), ("a map drawn from the prior", own))
+    )
+    return [
+        f"## Mass maps\n\nOne patch of kappaTNG behind COSMOS' mask, noise {sky['noise_std']:.3f} a pixel of "
+        f"0.29 arcmin ({sky['date']}; `python benchmarks/mass_map.py --store`); the prior has another "
+        f"patch's distribution and theory's power. Judged where there are data.\n\n" + "\n".join(rows),
+        f"Truth within the central intervals of the draws: {shares}.",
+        "```{figure} ../benchmarks/results/mass_map/maps.png\n:alt: Maps of convergence\n:width: 100%\n\n"
+        "Convergence of the kappaTNG patch; dimmed where nothing was seen.\n```",
     ]
 
 

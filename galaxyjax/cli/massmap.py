@@ -26,13 +26,17 @@ class Massmap:
     map, which also teaches how convergence is distributed.
     """
 
-    shear: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SHEAR")]
+    shear: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="SHEAR", help_behavior_hint="(one or two)"),
+    ]
     """One file of named maps, or the images of gamma1 and gamma2 (or one image with both)."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for everything; a stopped run in it is taken up again."""
     pixel: Annotated[float, tyro.conf.arg(metavar="ARCMIN")]
     """Side of a pixel, arcmin."""
-    noise: Annotated[tuple[Path, ...], File] = ()
+    noise: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE", help_behavior_hint="(one or two)")] = ()
     """Images of the noise's standard deviation, one for both components or one each; 0 is not seen."""
     spectrum: Annotated[
         Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: that of --like)")
@@ -80,6 +84,8 @@ class Massmap:
         from galaxyjax.infer.field_level.sample import FieldSampler
         from galaxyjax.infer.mass_map.prior import MapGrid
         from galaxyjax.infer.mass_map.run import MAPS, SUMMARY, map_mass
+        from galaxyjax.report import style
+        from galaxyjax.report.field_level import mass_of
 
         maps = read_shear(self.shear, self.noise)
         pixel = self.pixel / 60.0 * np.pi / 180.0
@@ -92,7 +98,7 @@ class Massmap:
         summary = map_mass(maps, pixel, variance, marginal, mesh, self.out, sampler, self.noise_model, truth)
         paths = {
             "maps and draws": self.out / MAPS,
-            "figure": _draw(self.out, self.pixel, truth),
+            "figure": style.save(mass_of(self.out / MAPS, truth), self.out / "mass_map.png"),
             "summary": self.out / SUMMARY,
         }
         if self.json:
@@ -130,23 +136,6 @@ class Massmap:
         if self.prior == "learnt":
             return variance, marginal.learnt(like, std)
         return variance, marginal.lognormal(std, self.shift if self.shift is not None else shift_of(like))
-
-
-def _draw(out: Path, pixel: float, truth) -> Path:
-    import h5py
-
-    from galaxyjax.infer.mass_map.run import MAPS
-    from galaxyjax.report import field_level, style
-
-    titles = {"kaiser_squires": "Kaiser-Squires", "wiener": "Wiener", "mean": "posterior mean", "std": "std"}
-    with h5py.File(out / MAPS) as file:
-        maps = {title: file[name][()] for name, title in titles.items()}
-        if len(file["samples"]):
-            maps["one draw"] = file["samples"][-1]
-        seen = file["seen"][()]
-    if truth is not None:
-        maps["truth"] = truth
-    return style.save(field_level.mass(maps, pixel, seen), out / "mass_map.png")
 
 
 def _show(summary: Mapping, paths: Mapping[str, Path]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import h5py
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,6 +16,7 @@ from galaxyjax.report.fields import wavenumbers
 from galaxyjax.report.style import new_figure, styled
 
 _SIDE = 2.1
+_MAPS = {"kaiser_squires": "Kaiser-Squires", "wiener": "Wiener", "mean": "posterior mean", "std": "std"}
 COHERENCE = {
     "posterior": ("posterior mean and truth", style.BLUE, "-"),
     "linear": ("Wiener filter and truth", style.VERMILION, (0, (5, 1.5))),
@@ -93,7 +96,7 @@ def mass(maps: Mapping[str, np.ndarray], pixel: float, seen: np.ndarray) -> Figu
         axes.imshow(veil, origin="lower", extent=extent)
         axes.set_title(title)
         axes.minorticks_off()
-        bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.82, aspect=18)
+        bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.62, aspect=14)
         bar.set_label(r"$\sigma(\kappa)$" if alone else r"$\kappa$")
     for axes in panels[len(maps) :]:
         axes.set_visible(False)
@@ -104,6 +107,18 @@ def mass(maps: Mapping[str, np.ndarray], pixel: float, seen: np.ndarray) -> Figu
             panels[index].set_xlabel(r"$\theta_x$ [arcmin]")
             panels[index].tick_params(labelbottom=True)
     return figure
+
+
+def mass_of(path: Path, truth: np.ndarray | None = None) -> Figure:
+    """Maps of the file that `map_mass` wrote, with one draw and, where there is one, the truth (ny, nx)."""
+    with h5py.File(path) as file:
+        maps = {title: file[name][()] for name, title in _MAPS.items()}
+        if len(file["samples"]):
+            maps["one draw"] = file["samples"][-1]
+        seen, pixel = file["seen"][()], np.degrees(file.attrs["pixel_rad"]) * 60.0
+    if truth is not None:
+        maps["truth"] = truth
+    return mass(maps, pixel, seen)
 
 
 def _slab(values: np.ndarray, share: float, root: bool) -> np.ndarray:

@@ -18,6 +18,7 @@ from galaxyjax.infer.mass_map.prior import (
     shift_of,
     spectrum_of,
 )
+from galaxyjax.infer.mass_map.run import judge
 from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import build_mesh
 
@@ -203,6 +204,17 @@ def test_power_of_pixels_that_are_averages():
     assert found.mean() == pytest.approx(averaged.mean(), rel=3e-3)
     plain = gaussian_spectrum(coarse, ELL, power)
     assert found[n // 2, n // 2] < 0.75 * plain[n // 2, n // 2] and found[0, 1] < plain[0, 1]
+
+
+def test_draws_like_the_truth_cover_it_as_often_as_they_say():
+    """However few; and draws half as wide cover too little."""
+    numbers = np.random.default_rng(4)
+    truth, draws = numbers.normal(size=(100, 100)), numbers.normal(size=(16, 100, 100))
+    made = {name: numbers.normal(size=truth.shape) for name in ("kaiser_squires", "wiener", "mean")}
+    seen = numbers.random(truth.shape) > 0.2
+    covered = judge(made, draws + 3.0, truth, seen)["coverage"]
+    assert covered == pytest.approx({"68.3%": 0.683, "95.4%": 0.954}, abs=0.015)
+    assert judge(made, 0.5 * draws, truth, seen)["coverage"]["68.3%"] < 0.5
 
 
 @pytest.mark.slow
