@@ -15,24 +15,26 @@ class Progress:
 
     total: number of steps, or None when unknown. unit: what one step is, e.g. "spectra". every: seconds
     between two lines when stderr is not a terminal. start: steps done before this run (a resumed job), left
-    out of the rate. Everything goes to stderr, and only after 2 s; nothing at all with GALAXYJAX_QUIET=1.
+    out of the rate. shown: False says nothing, where an outer job has its own. Everything goes to stderr, and
+    only after 2 s; nothing at all with GALAXYJAX_QUIET=1.
     """
 
     def __init__(
-        self, total: int | None, description: str, unit: str = "it", every: float = 10.0, start: int = 0
-    ):
+        self, total: int | None, description: str, unit: str = "it", every: float = 10.0, start: int = 0,
+        shown: bool = True,
+    ):  # fmt: skip
         self.total, self.description, self.unit, self.every = total, description, unit, every
         self.done, self.metrics = start, {}
         self._start = start
         self._first: tuple[float, int] | None = None
         self._began = time.monotonic()
         self._ended = threading.Event()
-        self._shown = False
+        self._shown, self._wanted = False, shown
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Progress":
         self._began = time.monotonic()
-        if os.environ.get("GALAXYJAX_QUIET", "") in ("", "0"):
+        if self._wanted and os.environ.get("GALAXYJAX_QUIET", "") in ("", "0"):
             # A thread, because the first step often compiles for longer than anyone waits in silence.
             self._thread = threading.Thread(target=self._watch, name="galaxyjax-progress", daemon=True)
             self._thread.start()

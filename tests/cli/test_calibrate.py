@@ -21,6 +21,33 @@ def test_a_calibration_that_says_nothing_is_refused(command, failed, words, said
     assert not (tmp_path / "out").exists()
 
 
+def test_a_posterior_of_fields_has_no_survey(command, failed, tmp_path):
+    said = "--survey: a posterior of fields knows no such thing"
+    failed(command("calibrate", "tracer", "--out", tmp_path / "out", "--survey", "mock"), said)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_posteriors_of_fields_are_calibrated_from_a_configuration(command, tmp_path):
+    config = tmp_path / "maps.py"
+    config.write_text(
+        "import jax\n"
+        "import numpy as np\n"
+        "from galaxyjax.infer.mass_map.calibrate import MapFamily\n"
+        "from galaxyjax.infer.mass_map.prior import MapGrid, gaussian_spectrum\n"
+        "from galaxyjax.mesh.topology import build_mesh\n"
+        "grid = MapGrid((8, 8), 1.5e-4)\n"
+        "variance = gaussian_spectrum(grid, np.array([50.0, 4e4]), np.array([1e-8, 1e-11]))\n"
+        "mesh = build_mesh('x=1', devices=jax.devices()[:1])\n"
+        "FIELDS = MapFamily(grid, np.full((8, 8), 0.01), variance, mesh)\n"
+    )
+    outcome = command("calibrate", config, "--mocks", 20, "--draws", 20, "--out", tmp_path / "out", "--json")
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    assert report["passes"] and "log density" in report["quantities"] and report["mocks"] == 20
+    assert (tmp_path / "out" / "ranks.png").is_file()
+
+
 @pytest.mark.parametrize(
     "words, said",
     [

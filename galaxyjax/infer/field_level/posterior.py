@@ -220,7 +220,7 @@ class FieldPosterior:
         """Return the posterior with parameters scaled by their Fisher matrix at one point."""
         if not self.prior.dimension:
             return self
-        fisher = np.asarray(jax.jit(lambda p, x: p.fisher(x))(self, latent), float)
+        fisher = np.asarray(_fisher(self, latent), float)
         return self.adapted(self.centre, np.linalg.inv(fisher), self.narrowing)
 
     def relearnt(self, draws: Mapping[str, np.ndarray], means: list, points: list) -> FieldPosterior:
@@ -270,6 +270,11 @@ class FieldPosterior:
         for leaf in (self.contrast, self.inverse_variance, *jax.tree.leaves(self.model)):
             digest.update(np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()
+
+
+@jax.jit
+def _fisher(posterior: FieldPosterior, latent: Latent) -> Array:
+    return posterior.fisher(latent)
 
 
 @jax.jit

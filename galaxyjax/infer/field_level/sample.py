@@ -148,11 +148,12 @@ def sample_field(
     target: Adaptive,
     sampler: FieldSampler = FieldSampler(),
     folder: str | Path | None = None,  # noqa: B008
+    progress: bool = True,
 ) -> FieldChains:
     """Sample a posterior of fields until it has converged, or max_draws are drawn.
 
-    folder: where the state is kept; a run found there is taken up again. Raises ConfigError when it is of
-    another target or sampler.
+    folder: where the state is kept; a run found there is taken up again. progress: show it.
+    Raises ConfigError when it is of another target or sampler.
     """
     began = time.monotonic()
     path = None if folder is None else Path(folder) / STATE_FILE
@@ -161,12 +162,12 @@ def sample_field(
     ).hexdigest()
     keys = [jax.random.fold_in(jax.random.key(sampler.seed), chain) for chain in range(sampler.chains)]
     total = (sum(sampler.warmup) * sampler.block + sampler.max_draws) * sampler.chains
-    with Progress(total, f"sampling ({sampler.method})", unit="draws") as progress:
+    with Progress(total, f"sampling ({sampler.method})", unit="draws", shown=progress) as counter:
         run = store.load(path, identity, target) if path is not None else None
         if run is None:
             run = _begin(target, sampler, keys)
         else:
-            progress.advance(run.blocks * sampler.block * sampler.chains)
+            counter.advance(run.blocks * sampler.block * sampler.chains)
         earlier, saved = run.wall_s, time.monotonic()
         while True:
             look, converged = _look(run, sampler)
@@ -179,7 +180,7 @@ def sample_field(
             if stop:
                 break
             _advance(run, sampler, keys)
-            progress.advance(sampler.block * sampler.chains, **_metrics(look, run, sampler))
+            counter.advance(sampler.block * sampler.chains, **_metrics(look, run, sampler))
     return _result(run, sampler, look, converged)
 
 

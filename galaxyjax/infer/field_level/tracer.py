@@ -129,8 +129,12 @@ def mock(
     truth = white_noise(of_matter, model.cells, model.mesh, dtype)
     noise = white_noise(of_survey, model.cells, model.mesh, dtype)
     theta = {name: jnp.asarray(value, dtype) for name, value in theta.items()}
-    run = jax.jit(lambda m, t, w: m.contrast(t, m.noise_modes(w)))
-    return run(model, theta, truth) + noise_std * noise, truth
+    return _seen(model, theta, truth) + noise_std * noise, truth
+
+
+@jax.jit
+def _seen(model: TracerModel, theta: dict[str, Array], truth: Array) -> Array:
+    return model.contrast(theta, model.noise_modes(truth))
 
 
 def on_grid(values, mesh: Mesh, dtype=jnp.float32) -> Array:

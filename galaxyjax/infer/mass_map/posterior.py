@@ -140,9 +140,8 @@ class MassMap:
 
     def relearnt(self, draws: Mapping[str, np.ndarray], means: list, points: list) -> MassMap:
         """Return the posterior in coordinates of unit variance in shells, as `FieldPosterior.relearnt`."""
-        shells = jax.jit(lambda p, x: p.shells(p._modes(x)))
         square = np.asarray(draws["coordinates"], float).mean((0, 1))
-        spread = scatter(partial(shells, self), [sky.field for sky in means], square)
+        spread = scatter(partial(_shells, self), [sky.field for sky in means], square)
         return self.with_learnt({"narrowing": self.narrowing * spread})
 
     def learnt(self) -> dict[str, np.ndarray]:
@@ -175,6 +174,11 @@ class MassMap:
         if self.marginal is not None:
             raise DataError("wiener: the prior is not Gaussian; build the map with marginal=None")
         return _wiener(self, iterations)
+
+
+@jax.jit
+def _shells(target: MassMap, field: Array) -> Array:
+    return target.shells(target._modes(field))
 
 
 @partial(jax.jit, static_argnums=1)
