@@ -51,12 +51,13 @@ def linear() -> Posterior:
 
 @pytest.fixture(scope="module")
 def drawn():
-    return sample(linear(), Sampler(ess=1500.0))
+    # Of squares some 4000 count: a variance is known to 2%, 10% is five deviations.
+    return sample(linear(), Sampler(ess=5000.0))
 
 
 def test_a_correlated_normal_posterior_has_its_moments(drawn):
     """Means within 5 Monte Carlo errors, covariance and the derived column's spread within 10%."""
-    assert drawn.converged and drawn.convergence.max_r_hat < 1.01 and drawn.convergence.min_ess >= 1500
+    assert drawn.converged and drawn.convergence.max_r_hat < 1.01 and drawn.convergence.min_ess >= 5000
     flat = drawn.quantities.reshape(-1, DIMENSION + 1).astype(float)
     sigma = np.sqrt(np.diag(COVARIANCE))
     errors = sigma / np.sqrt(drawn.convergence.ess_bulk[:DIMENSION])
