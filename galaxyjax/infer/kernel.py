@@ -96,7 +96,12 @@ def fresh_step_size(chains: int, log_step: float, dtype) -> DualAveragingAdaptat
     full = np.full(chains, log_step, dtype)
     zero = np.zeros(chains, dtype)
     return DualAveragingAdaptationState(
-        full, full.copy(), np.ones(chains, np.int32), zero, full + np.log(1.5, dtype=dtype)
+        # Steps are counted in floats: powers of an int32 are float32 numbers, whatever the dtype.
+        full,
+        full.copy(),
+        np.ones(chains, dtype),
+        zero,
+        full + np.log(1.5, dtype=dtype),
     )
 
 
