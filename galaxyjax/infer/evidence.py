@@ -41,7 +41,10 @@ NOWHERE = -1e30  # the log likelihood outside the domain
 
 @dataclass(frozen=True)
 class Sequential:
-    """How to temper. The error of ln Z falls as the square root of all particles."""
+    """How to temper. The error of ln Z falls as the square root of all particles; a bias, as temperatures
+    and moves are learnt from the particles that they move, falls faster: one error with 128 a population in
+    five dimensions, none to be seen with 512.
+    """
 
     kind: str = "smc"  # beside the kinds of `Sampler`, in files
     populations: int = 8

@@ -60,9 +60,10 @@ def test_the_particles_are_the_posterior(found):
 
 @pytest.mark.slow
 def test_the_error_of_the_evidence_is_its_scatter():
-    """Of 30 runs 4 in 5 lie within 1.5 errors of the truth, all of them together at it."""
+    """Of 30 runs 4 in 5 lie within 1.5 errors of the truth, all of them together at it, with the default
+    number of particles: with half as many they lie 0.07 above."""
     runs = [
-        sequential(linear(), Sequential(populations=6, particles=128, seed=seed)).log_evidence
+        sequential(linear(), Sequential(populations=6, particles=256, seed=seed)).log_evidence
         for seed in range(30)
     ]
     off = np.array([(value - LOG_Z) / error for value, error in runs])
