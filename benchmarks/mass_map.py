@@ -21,18 +21,16 @@ from datetime import date
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from galaxyjax.core.files import write_json
 from galaxyjax.data.shear_maps import ShearMaps, read_image
-from galaxyjax.fields.shear import shear_of
 from galaxyjax.infer.field_level.sample import FieldSampler
-from galaxyjax.infer.mass_map.marginal import learnt, lognormal, underlying
+from galaxyjax.infer.mass_map.calibrate import MapFamily
+from galaxyjax.infer.mass_map.marginal import learnt, lognormal
 from galaxyjax.infer.mass_map.posterior import ks_map, mass_map
 from galaxyjax.infer.mass_map.prior import MapGrid, gaussian_spectrum, shift_of
 from galaxyjax.infer.mass_map.run import MAPS, map_mass
-from galaxyjax.mesh import fft
 from galaxyjax.mesh.topology import build_mesh
 from galaxyjax.report import style
 from galaxyjax.report.field_level import mass_of
@@ -96,16 +94,10 @@ def main() -> None:
 
 def drawn(seen, grid: MapGrid, variance, prior, mesh, noise: float = 0.148) -> tuple[ShearMaps, np.ndarray]:
     """Shear of a map drawn from the prior, with white noise where there are data; and that map."""
-    numbers = np.random.default_rng(0)
-    white = np.fft.fft2(numbers.normal(size=grid.shape))
-    g = np.fft.ifft2(np.sqrt(underlying(variance, prior)) * white).real
-    kappa = prior.cast(jnp.float32)(jnp.asarray(g, jnp.float32))
-    modes = fft.forward(kappa[..., None], mesh, grid.size)
-    shear = (np.asarray(one)[..., 0] for one in shear_of(modes, mesh))
     std = np.where(seen, noise, 0.0)
-    return ShearMaps(*(one + std * numbers.normal(size=std.shape) for one in shear), std, std), np.asarray(
-        kappa
-    )
+    target, truth = MapFamily(grid, std, variance, mesh, prior).draw(jax.random.key(0))
+    shear = (np.asarray(one)[..., 0] for one in target.shear)
+    return ShearMaps(*shear, std, std), np.asarray(target.kappa(truth(target)))[..., 0]
 
 
 if __name__ == "__main__":

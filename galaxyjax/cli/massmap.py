@@ -14,7 +14,6 @@ from galaxyjax.cli.mesh import Sizes, mesh_of
 from galaxyjax.core.errors import ConfigError
 
 Number = tyro.conf.arg(metavar="N")
-File = tyro.conf.arg(metavar="FILE")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -13,7 +12,6 @@ from galaxyjax.fields.shear import shear_of
 from galaxyjax.infer.mass_map.marginal import Marginal
 from galaxyjax.infer.mass_map.posterior import PROBES, SHELLS, MassMap, Sky, mass_map
 from galaxyjax.infer.mass_map.prior import MapGrid
-from galaxyjax.mesh import fft
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ class MapFamily:
             np.asarray(one[..., 0] + self.noise_std * jax.random.normal(k, self.grid.shape))
             for one, k in zip(_lensed(empty, white), of_noise, strict=True)
         ]
-        return self._posterior(shear), lambda of: _coordinates(of, white)
+        return self._posterior(shear), lambda of: _sky(of, white)
 
     def _posterior(self, shear) -> MassMap:
         std = (self.noise_std, self.noise_std)
@@ -63,7 +61,5 @@ def _lensed(target: MassMap, white):
 
 
 @jax.jit
-def _coordinates(target: MassMap, white) -> Sky:
-    modes = target._modes(white)
-    x = modes.replace(modes.values / jnp.asarray(target.scale * target._narrowing(modes)))
-    return Sky(fft.inverse(x, target.mesh))
+def _sky(target: MassMap, white) -> Sky:
+    return target.sky(white)

@@ -154,7 +154,13 @@ class MassMap:
 
     def carried(self, other: MassMap, sky: Sky) -> Sky:
         """Return these coordinates of what are another's coordinates `sky`."""
-        noise = other._noise(other._modes(sky.field))
+        return self._coordinates(other._noise(other._modes(sky.field)))
+
+    def sky(self, white: Array) -> Sky:
+        """Return the coordinates of white noise (ny, nx, 1)."""
+        return self._coordinates(self._modes(white))
+
+    def _coordinates(self, noise: fft.Spectrum) -> Sky:
         x = noise.replace(noise.values / (self.scale * self._narrowing(noise)))
         return Sky(fft.inverse(x, self.mesh))
 
